@@ -36,7 +36,7 @@ class Running:
         self.is_stopped = False
         #: Whether it is overloaded, so that workers are to accept nothing.
         self.is_overloaded = False
-        self.listeners = Listeners(self.workers)
+        self.listeners = Listeners(self.workers, version)
         #: What was predicted when it started last.
         self.started = self._start()
 
@@ -78,7 +78,8 @@ class Running:
 
     def _push(self, after: tuple[Listener, ...]) -> Change:
         change = self._changed(self.has, after, self.workers, Way.PUSH)
-        had = {one["name"]: one for one in self.has}
+        # What it had given up before it has no more, whatever is refused of it.
+        had = {one["name"]: one for one in self.has if one["name"] in self.listeners.active}
         kinds = {one.name: one.kind for one in change.listeners}
         has = [
             had.get(one["name"]) if kinds[one["name"]] is Kind.REFUSED else one

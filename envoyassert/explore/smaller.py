@@ -37,7 +37,7 @@ def cut_down(case: Case, still: Callable[[Case], bool]) -> Case:
 
 
 def smaller_cases(case: Case) -> Iterator[Case]:
-    """Yield a case with one thing less each: a step, a listener, a field, workers.
+    """Yield a case with one thing less each: a step, a listener, a field, a change, workers.
 
     Args:
         case: the case.
@@ -67,12 +67,19 @@ def smaller_cases(case: Case) -> Iterator[Case]:
         plain = {"address": admin["address"]}
         yield replace(case, bootstrap={**case.bootstrap, "admin": plain})
     for name in names:
-        fields = {
-            field for one in case.all_listeners if one["name"] == name for field in one
-        } - _NEEDED
-        for field in sorted(fields):
-            yield _mapped(case, partial(_without, name, field))
-            yield from _shorter(case, name, field)
+        yield from _plainer(case, name)
+
+
+def _plainer(case: Case, name: str) -> Iterator[Case]:
+    """Yield a case with a field less of a listener, or with one that is the same in each form."""
+    forms = [one for one in case.all_listeners if one["name"] == name]
+    for field in sorted({field for one in forms for field in one} - _NEEDED):
+        yield _mapped(case, partial(_without, name, field))
+        yield from _shorter(case, name, field)
+    for field in sorted(_NEEDED & forms[0].keys()):
+        value = forms[0][field]
+        if any(one.get(field) != value for one in forms):
+            yield _mapped(case, partial(_with_value, name, field, value))
 
 
 def _leave_out(name: str, listener: Listener) -> Listener | None:
@@ -83,6 +90,10 @@ def _without(name: str, field: str, listener: Listener) -> Listener:
     if listener["name"] != name:
         return listener
     return {key: value for key, value in listener.items() if key != field}
+
+
+def _with_value(name: str, field: str, value: Any, listener: Listener) -> Listener:
+    return {**listener, field: value} if listener["name"] == name else listener
 
 
 def _shorter(case: Case, name: str, field: str) -> Iterator[Case]:

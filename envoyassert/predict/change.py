@@ -101,7 +101,8 @@ def predict_change(
         new.discovered,
     ):
         unknown["listeners"] = "those that a control plane serves are not known"
-    anyway = old == new and any(one.words == INITIALIZING for one in listeners)
+    again = way is Way.PUSH or any(one.words == INITIALIZING for one in listeners)
+    anyway = old == new and again
     return Change(way, version, workers, tuple(listeners), tuple(others), unknown, anyway)
 
 

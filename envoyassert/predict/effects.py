@@ -281,7 +281,7 @@ class Change:
         was_udp = (one.protocol == "UDP") != other
         same = [each for each in self.listeners if (each.protocol == "UDP") == was_udp]
         there = [place for each in same for place in each.after]
-        return tuple(place for place in one.before if not any(_takes(at, place) for at in there))
+        return tuple(place for place in one.before if not any(takes(at, place) for at in there))
 
     def _loses(self, one: ListenerChange) -> bool:
         lost = one.is_unserved or bool(self.gone(one))
@@ -293,8 +293,13 @@ class Change:
         return bool(self.others) or any(map(self.touches, self.listeners))
 
 
-def _takes(one: Address, place: Address) -> bool:
-    """Whether clients of a place reach a socket at an address: its own, or the wildcard's."""
+def takes(one: Address, place: Address) -> bool:
+    """Return whether clients of a place reach a socket at an address: its own, or the wildcard's.
+
+    Args:
+        one: the address of the socket.
+        place: where clients go.
+    """
     if one == place:
         return True
     ends = [(each.is_ip, each.family, each.port, each.netns) for each in (one, place)]

@@ -30,6 +30,7 @@ from envoyassert.predict.refusals import (
     is_datagram,
     places_of,
     refused_alone,
+    unsure_of_unbound,
 )
 from envoyassert.versions import satisfies
 
@@ -138,14 +139,13 @@ class Listeners:
     def update(self, name: str, listener: Any) -> Outcome:
         """Add a listener, or update the one of that name."""
         new, old = self.make(name, listener), self.active.get(name)
-        known = old or self.dropped.get(name)
-        if known is not None and is_same_message(known.config, new.config):
-            return Outcome(Kind.SAME, served=_is_served(known))
+        if old is not None and is_same_message(old.config, new.config):
+            return Outcome(Kind.SAME, served=_is_served(old))
         words = refused_alone(new.config, self.workers, self.version)
         if words:
             return Outcome(Kind.REFUSED, words)
         if old is None:
-            return self._take(new, self._on_new_sockets(new), Kind.ADDED)
+            return self._add(new)
         if old.reuses_port != new.reuses_port:
             words = f"Listener {name}: reuse port cannot be changed during an update"
             return Outcome(Kind.REFUSED, words)
@@ -174,6 +174,14 @@ class Listeners:
         self.active[name] = shared
         return Outcome(Kind.FULL_KEPT, served=new.binds or not old.numbers)
 
+    def _add(self, new: Held) -> Outcome:
+        """Add a listener; one that was given up is tried again whenever it is sent."""
+        found, gone = self._on_new_sockets(new), self.dropped.get(new.name)
+        is_again = gone is not None and is_same_message(gone.config, new.config)
+        if is_again and new.is_dropped and isinstance(found, Held):
+            return Outcome(Kind.SAME, served=False)  # given up as before
+        return self._take(new, found, Kind.ADDED)
+
     def _on_new_sockets(self, new: Held) -> Held | Outcome:
         """Return a listener with sockets of its own, or with those of one that drains."""
         others = [
@@ -188,7 +196,8 @@ class Listeners:
             if donor.numbers and can_share(new.config, donor.config):
                 return replace(new, sets=donor.sets, sockets=donor.sockets)
         there = [one for held in (*self.active.values(), *self.draining) for one in held.sets]
-        words = next(taken(new.sets, there), "") if new.binds else ""
+        # That of a path or a name is bound in any case.
+        words = next(taken(new.sets, there), "")
         if words:
             return Outcome(Kind.REFUSED, words)
         if new.binds and sets_unfit_options(new.config):
@@ -317,6 +326,10 @@ class _Result:
         makes = new is not None and kind in (Kind.ADDED, Kind.FULL_NEW)
         if makes and new is not None and unnamed_options(new.sets):
             found["kind"] = UNNAMED
+        is_sent = kind not in (Kind.SAME, Kind.REFUSED)
+        unsure = unsure_of_unbound(new.config, self._version) if new is not None else ""
+        if unsure and is_sent:
+            found["kind"] = unsure
         if old is None or not old.numbers or kind in (Kind.SAME, Kind.IN_PLACE, Kind.REFUSED):
             return found
         if old.protocol != "UDP":

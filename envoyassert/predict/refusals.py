@@ -130,6 +130,23 @@ def refusals_of(listener: Any, workers: int, version: str = "") -> Iterator[str]
     yield from _of_chains(listener, places, datagrams=datagrams)
 
 
+def unsure_of_unbound(listener: Any, version: str) -> str:
+    """Return why it is not known whether Envoy takes a UDP listener that is not to be bound.
+
+    Args:
+        listener: its config.
+        version: of Envoy; "" for any that is supported.
+
+    Returns:
+        "" where it is known: it is refused, or it is no such listener.
+    """
+    unbound = is_datagram(listener) and proto_flag(listener, "bind_to_port") is False
+    if not unbound or (version and satisfies(version, _REFUSES_UNBOUND)):
+        return ""
+    may_crash = "Envoy before 1.40 may crash at a UDP listener that is not to be bound"
+    return may_crash if version else f"{may_crash}, and later ones refuse it"
+
+
 def refusals_of_options(options: Any) -> Iterator[str]:
     """Yield for what Envoy refuses `socket_options`, of a listener or of the admin endpoint."""
     for option in items_of(options):
@@ -139,7 +156,8 @@ def refusals_of_options(options: Any) -> Iterator[str]:
 
 
 def _of_datagrams(listener: Any, workers: int, version: str, of: str) -> Iterator[str]:
-    if proto_flag(listener, "bind_to_port") is False and version and satisfies(version, ">=1.40"):
+    unbound = proto_flag(listener, "bind_to_port") is False
+    if unbound and version and satisfies(version, _REFUSES_UNBOUND):
         yield f"{of}bind_to_port: false is not supported for UDP listeners"
     if not reuses_port(listener) and workers > 1:
         yield (
@@ -238,6 +256,7 @@ def _of_pipe(pipe: Any) -> Iterator[str]:
             yield f'Path "{path}" exceeds maximum UNIX domain socket path size of 108.'
 
 
+_REFUSES_UNBOUND = ">=1.40"
 _BALANCES = ("exact_balance", "extend_balance", "cpu_locality_balance")
 #: `AddressValidationError`, before anything else is looked at.
 _CONSTRAINT = "Proto constraint validation failed"

@@ -24,7 +24,12 @@ from envoyassert.predict.held import (
     unnamed_options,
 )
 from envoyassert.predict.push import Listeners
-from envoyassert.predict.refusals import duplicate_words, has_duplicate, refused_alone
+from envoyassert.predict.refusals import (
+    duplicate_words,
+    has_duplicate,
+    refused_alone,
+    unsure_of_unbound,
+)
 from envoyassert.predict.sockets import SocketSet
 from envoyassert.scenario.listeners import proto_field
 from envoyassert.versions import satisfies
@@ -322,6 +327,9 @@ def _unknown(old: Held | None, new: Held | None, hot: bool, version: str) -> dic
     taken_before = unnamed_options(old.sets) if old is not None else set()
     if new is not None and unnamed_options(new.sets) - taken_before:
         found["kind"] = UNNAMED
+    unsure = unsure_of_unbound(new.config, version) if new is not None else ""
+    if unsure:
+        found["kind"] = unsure
     return found
 
 

@@ -27,12 +27,12 @@ from envoyassert.predict.refusals import (
     has_duplicate,
     has_resolver,
     is_compatible_alone,
-    is_datagram,
     refusals_of,
     refusals_of_address,
     refusals_of_discovery,
     refusals_of_options,
     text_of,
+    unsure_of_unbound,
 )
 from envoyassert.predict.shape import NEVER, Read, bootstrap_as_read, listeners_as_read
 from envoyassert.predict.socket_options import (
@@ -212,9 +212,8 @@ class _Start:
             ),
         }
         yield from (Unknown(name, PROCESS, why) for why, holds in whys.items() if holds)
-        unbound = is_datagram(listener) and proto_flag(listener, "bind_to_port") is False
-        if unbound and self._version and not satisfies(self._version, ">=1.40"):
-            why = "Envoy before 1.40 may crash at a UDP listener that is not to be bound"
+        why = unsure_of_unbound(listener, self._version)
+        if why:
             yield Unknown(name, PROCESS, why)
 
     def _not_bound(self, listener: Any, sets: Sequence[SocketSet]) -> Iterator[str]:

@@ -28,7 +28,7 @@ def answer_markdown(answer: Answer) -> list[str]:
     if answer.sockets():
         before, after = answer.changes[0].workers
         lines += ["", f"#### `~` --concurrency: {before} → {after}", ""]
-        lines += _table(["listener", "sockets", *answer.ways], answer.sockets())
+        lines += _table(["listeners", "sockets", *answer.ways], _joined(answer.sockets()))
         lines += ["", *(f"- {inline(note)}" for note in answer.workers_notes())]
     others = [line for one in answer.others() for line in _field(one)]
     if others:
@@ -74,6 +74,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield f"|{'---|' * len(head)}"
     for row in rows:
         yield f"| {' | '.join(map(inline, row))} |"
+
+
+def _joined(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return rows without those that are equal but for the listener: each has all their names."""
+    names: dict[tuple[str, ...], list[str]] = {}
+    for name, *cells in rows:
+        names.setdefault(tuple(cells), []).append(name)
+    return [(", ".join(found), *cells) for cells, found in names.items()]
 
 
 def _rest(answer: Answer) -> Iterator[str]:

@@ -24,6 +24,10 @@ SCHEMA: dict[str, Any] = {
     "required": [FROM],
     "additionalProperties": False,
 }
+#: The schema of data that may lie in a file; no file of Envoy has `from`.
+SCHEMA_OF_DATA: dict[str, Any] = {
+    "anyOf": [SCHEMA, {"type": "object", "not": {"required": [FROM]}}],
+}
 
 
 def or_from_file(schema: dict[str, Any]) -> None:

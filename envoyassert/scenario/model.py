@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag, model_validator
+from pydantic.json_schema import WithJsonSchema
 
 from envoyassert.ranges import MOST_EXPECTATIONS, MOST_FILES, MOST_STEPS, MOST_WORKERS
 from envoyassert.scenario.absent import KINDS, Kind
 from envoyassert.scenario.conditional import Scalar
+from envoyassert.scenario.from_file import SCHEMA_OF_DATA
 from envoyassert.scenario.grammar import (
     Argument,
     Duration,
@@ -37,6 +39,13 @@ TextOrMapping = Annotated[
     choice(kind, "text or a mapping"),
 ]
 """A file's text or name, or data."""
+
+FileContent = Annotated[
+    Annotated[str, Field(min_length=1), Tag("|text")]
+    | Annotated[dict[str, Any], WithJsonSchema(SCHEMA_OF_DATA), Tag("|mapping")],
+    choice(kind, "text or a mapping"),
+]
+"""What is in a file: text, data, or what a file beside the scenario has."""
 
 Axis = Annotated[
     Annotated[Many[Scalar], Field(min_length=1), Tag("|list")]
@@ -130,7 +139,7 @@ class Envoy(Model):
         description="Merged into the config: mappings merge, other values replace, null removes; "
         "in place of a list, a mapping by index, by `name` of the element, or `*` for all.",
     )
-    files: dict[FileName, TextOrMapping] = Field(
+    files: dict[FileName, FileContent] = Field(
         default_factory=dict,
         max_length=MOST_FILES,
         description="Files placed into ${rundir} before the start: text, YAML data, or "

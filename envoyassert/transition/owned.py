@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from envoyassert.addresses import Address
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.selection import parts_of
 from envoyassert.naming import ListenerRecord
+from envoyassert.predict.effects import takes
 from envoyassert.trace import Trace
 from envoyassert.transition.scenario import Transition
 from envoyassert.transition.sides import Place
@@ -70,6 +72,62 @@ class Owned:
         }
         graph = replace(self._graph, by_place=later)
         return [*found, *self._sockets_of(_at_zero(record), makers, graph)]
+
+    def has_clients_before(self, record: ListenerRecord | None, place: Place) -> bool:
+        """Return whether a listener of OLD has the clients of a place.
+
+        Where one that asks for the address was given up, a wildcard's listener has them.
+
+        Args:
+            record: the listener; None if OLD lacks it.
+            place: where clients go.
+        """
+        old = self._transition.old
+        return self._has_clients(record, place, old, self.before, self.known)
+
+    def has_clients_after(self, record: ListenerRecord | None, place: Place) -> bool:
+        """Return whether a listener of NEW has the clients of a place; see `has_clients_before`."""
+        new = self._transition.new
+        return self._has_clients(record, place, new, self.after, self.listening)
+
+    def _has_clients(
+        self,
+        record: ListenerRecord | None,
+        place: Place,
+        records: tuple[ListenerRecord, ...],
+        sockets_of: Callable[[ListenerRecord], list[KernelSocket]],
+        live: set[int],
+    ) -> bool:
+        """Return whether a listener has the clients of a place.
+
+        Args:
+            record: the listener, one of `records`.
+            place: where clients go.
+            records: all listeners of its side.
+            sockets_of: returns the sockets at the addresses of a listener.
+            live: the numbers of those to which clients could come.
+        """
+        if record is None:
+            return False
+        asks = [one for one in records if has_place(one, place)]
+        if place.address.port == 0 or not asks:
+            return record in asks
+        at = self.here(place.address)
+
+        def listens(one: ListenerRecord) -> bool:
+            mine = [socket for socket in sockets_of(one) if socket.number in live]
+            return any(socket.address is not None and takes(socket.address, at) for socket in mine)
+
+        if any(map(listens, asks)):
+            return record in asks
+        kind = asks[0].protocol_at(place.address)
+        takers = [
+            one
+            for one in records
+            if any(takes(to, place.address) and one.protocol_at(to) == kind for to in one.addresses)
+            and listens(one)
+        ]
+        return record in (takers or asks)
 
     def _stay_at_zero(self, record: ListenerRecord) -> list[KernelSocket]:
         """Return the sockets of a listener whose port the kernel chose, and that stay open."""

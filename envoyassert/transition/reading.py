@@ -18,7 +18,7 @@ from envoyassert.trace import ConnectionAttempt, Outcome, Phase, Trace
 from envoyassert.transition import scenario as s
 from envoyassert.transition.clients import Clients, clients_of, gap_of
 from envoyassert.transition.observed import Observed, ObservedListener, ObservedPlace, Spread
-from envoyassert.transition.owned import Owned, has_place, listens_at
+from envoyassert.transition.owned import Owned, listens_at
 from envoyassert.transition.sides import Place
 from envoyassert.words.of_listener.connections import chance_range, rarity
 
@@ -165,18 +165,13 @@ class _Story:
         closed, made = were - kept, are - self._owned.known
         serving = [mine[n] for n in were | are if listens_at(mine[n], self._asked_ns)]
         ports = {socket.address.port for socket in mine.values() if socket.address}
-        places = [
-            self._place(
-                number,
-                one,
-                ports,
-                old=has_place(old, one),
-                new=has_place(new, one) or (bool(refused) and has_place(old, one)),
-            )
-            for number, one in enumerate(self._transition.places)
-            if has_place(old, one)
-            or (has_place(new, one) and (not refused or one.listener == name))
-        ]
+        places = []
+        for number, one in enumerate(self._transition.places):
+            was = self._owned.has_clients_before(old, one)
+            asks = self._owned.has_clients_after(new, one)
+            if was or (asks and (not refused or one.listener == name)):
+                is_ = asks or (bool(refused) and was)
+                places.append(self._place(number, one, ports, old=was, new=is_))
         after_change = self._spread(after, workers[1], self._over_ns, None)
         balanced = None
         if name in self._transition.balanced and after_change:

@@ -168,6 +168,15 @@ def test_overload_is_as_the_model_says(version, probe):
     assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
 
 
+@pytest.mark.parametrize("version", [OLD, VERSION])
+def test_a_listener_that_was_given_up_is_tried_again_by_each_push(version, probe):
+    first = [listener(host=host, enable_reuse_port=False) for host in ("0.0.0.0", "127.0.0.1")]
+    wild, given_up = ({**one, "name": name} for one, name in zip(first, "ab", strict=True))
+    case = served([wild, given_up], [{**wild, "stat_prefix": "a"}, given_up], *[[given_up]] * 2)
+    tried = try_case(case, version, probe)
+    assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
+
+
 def test_a_backlog_that_is_pushed_is_in_effect_in_a_newer_envoy(probe):
     case = served([listener()], [listener(tcp_backlog_size=64)])
     assert changes_of(case) == {"tcp_backlog_size"}

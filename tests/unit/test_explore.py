@@ -34,7 +34,7 @@ from envoyassert.explore.features import fields_of
 from envoyassert.explore.running import Running
 from envoyassert.explore.scenario import scenario_text
 from envoyassert.explore.search import Search
-from envoyassert.explore.smaller import smaller_cases
+from envoyassert.explore.smaller import cut_down, smaller_cases
 from envoyassert.explore.text import difference_lines, file_name, summary_lines
 from envoyassert.explore.trial import Outcome, Tried
 from envoyassert.predict.effects import Fate, Kind
@@ -502,6 +502,17 @@ def test_a_sequence_is_cut_down_to_one_without_overload_or_keeps_its_overload_ma
     assert all("overload_manager" in one.bootstrap for one in cut)
     calm = [*smaller_cases(replace(case, steps=case.steps[1:2]))]
     assert any("overload_manager" not in one.bootstrap for one in calm)
+
+
+def test_a_case_is_cut_down_to_one_in_which_chains_and_address_do_not_change():
+    moved = {"socket_address": {"address": "127.0.0.2", "port_value": 10000}}
+    first = listener()
+    pushed = listener(address=moved, filter_chains=[{"name": "x"}], stat_prefix="a")
+    cut = cut_down(
+        case_of(first, served=True, steps=(Step("push", (pushed,)),)),
+        lambda case: "stat_prefix" in changes_of(case),
+    )
+    assert cut.steps == (Step("push", ({**first, "stat_prefix": "a"},)),)
 
 
 def test_an_entry_may_ask_for_a_push_under_overload_that_more_than_filter_chains_are_of():

@@ -51,6 +51,24 @@ def test_two_to_four_workers_is_a_change_with_the_counts_of_sockets(plan):
     assert "ingress 2 -> 4 not applied 2 kept, 2 made 2 closed, 4 made" in words
 
 
+def test_listeners_that_follow_the_number_of_workers_are_one_row_of_markdown(tmp_path, capsys):
+    def at(number: int, **more: Any) -> dict[str, Any]:
+        place = {"socket_address": {"address": "127.0.0.1", "port_value": 10000 + number}}
+        return {"name": f"l{number}", "address": place, "filter_chains": [{"filters": []}], **more}
+
+    listeners = [*map(at, range(12)), at(12, enable_reuse_port=False)]
+    path = tmp_path / "envoy.yaml"
+    path.write_text(yaml.safe_dump({"static_resources": {"listeners": listeners}}))
+    words = ("--model", path, "--set", "concurrency=4", "--format", "markdown")
+    rows = [line for line in run_cli(capsys, "plan", *words).out.splitlines() if "| l" in line]
+    names = ", ".join(one["name"] for one in listeners[:12])
+    assert [row.split(" | ")[:2] for row in rows] == [
+        ["| listeners", "sockets"],
+        [f"| {names}", "2 -&gt; 4"],
+        ["| l12", "1 -&gt; 1"],
+    ]
+
+
 def test_a_push_refuses_a_change_of_enable_reuse_port_in_envoys_words(plan):
     words, code = plan("--way", "push", enable_reuse_port=False)
     assert code == 3

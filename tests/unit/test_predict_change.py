@@ -20,6 +20,7 @@ from envoyassert.predict.effects import (
 )
 from envoyassert.predict.overload import goes_on_under_overload
 from envoyassert.predict.prediction import PredictError
+from envoyassert.predict.push import Listeners
 
 ECHO = {"name": "envoy.filters.network.echo"}
 KEEPALIVE = {"level": 1, "name": 9, "int_value": 1, "state": "STATE_PREBIND"}
@@ -728,6 +729,47 @@ def test_version_decides_whether_udp_without_bind_is_taken(way, served, version,
     ends = way is Way.RESTART and not served
     assert (change.kind is (Kind.ENDS_ENVOY if ends else Kind.REFUSED)) is refused
     assert ("bind_to_port: false is not supported" in change.words) is refused
+
+
+def test_a_listener_that_was_given_up_is_tried_again_by_each_push():
+    wild = {**tcp("wild"), **at(10000, "0.0.0.0"), **ALONE}
+    given_up = tcp(**ALONE)
+    words = "cannot bind '127.0.0.1:10000': Address already in use"
+    for new in ([{**wild, "stat_prefix": "a"}, given_up], [given_up]):
+        change = predict_change(side(wild, given_up), side(*new), Way.PUSH, version="1.40.0")
+        (found,) = [one for one in change.listeners if one.name == "ingress"]
+        assert (found.kind, found.words, found.served) == (Kind.REFUSED, words, False)
+        assert change.is_refused
+    there = Listeners.started({"wild": wild, "ingress": given_up}, 2, "1.40.0")
+    there.push({})
+    (found,) = there.push({"ingress": given_up})
+    assert (found.kind, found.served, found.made) == (Kind.ADDED, True, 1)
+    same = predict_change(side(wild, given_up), side(wild, given_up), Way.PUSH)
+    assert not same.differs
+
+
+def test_a_name_is_taken_by_a_listener_that_is_not_to_be_bound_too():
+    more = {"additional_addresses": [{"address": {"pipe": {"path": "@b"}}}], "bind_to_port": False}
+    found = changed(path("@a", **more), path("@c", **more))
+    assert found.kind is Kind.REFUSED
+    assert found.words == "cannot bind '@b': Address already in use"
+    again = {"additional_addresses": [{"address": {"pipe": {"path": "/b"}}}], "bind_to_port": False}
+    assert changed(path("/a", **again), path("/c", **again)).kind is Kind.FULL_NEW
+
+
+@pytest.mark.parametrize("version", ["1.36.4", "1.40.0", ""])
+def test_of_datagrams_that_are_not_to_be_bound_is_known_what_1_40_makes_of_them(version):
+    unbound = udp(bind_to_port=False)
+    empty = side()
+    for way in (Way.PUSH, Way.HOT_RESTART):
+        served = [Side(empty.config, tuple(each), 2) for each in ([], [unbound])]
+        (found,) = predict_change(served[0], served[1], way, version=version).listeners
+        is_refused = version == "1.40.0"
+        assert (found.kind is Kind.REFUSED) is is_refused
+        assert ("kind" in found.unknown) is not is_refused
+        assert found.served is (False if is_refused else None)
+        if not version:
+            assert found.unknown["kind"].endswith("and later ones refuse it")
 
 
 # Overload

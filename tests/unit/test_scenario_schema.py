@@ -526,6 +526,22 @@ STRUCTURAL = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "content, fits",
+    [
+        ({"from": "other.yaml"}, True),
+        ({"from": "other.yaml", "mode": 7}, False),
+        ({"resources": []}, True),
+        ("text", True),
+    ],
+)
+def test_schema_knows_what_stands_beside_the_name_of_a_file(content: Any, fits: bool) -> None:
+    envoy = {"config": "envoy.yaml", "files": {"lds.yaml": content}}
+    document = {"name": "x", "envoy": envoy, "expect": [{"no_others": True}]}
+    assert schema_accepts(document) is fits
+    assert loader_accepts(document) is fits
+
+
 @pytest.mark.parametrize("name", STRUCTURAL)
 def test_schema_refuses_what_the_loader_refuses_for_its_structure(name: str) -> None:
     text = (BROKEN / f"{name}.yaml").read_text(encoding="utf-8")

@@ -113,6 +113,36 @@ def test_nothing_happens_to_a_listener_of_another_change() -> None:
     assert Report(observed).result == "none"
 
 
+def test_clients_at_the_address_of_a_listener_that_was_given_up_are_those_of_the_wildcard() -> None:
+    wild = ListenerRecord("wild", "TCP", (Address.inet("0.0.0.0", 15006),))
+    places = (PLACE, dataclasses.replace(PLACE, listener="wild", address=wild.addresses[0]))
+    trace = TraceBuilder(2, listeners=(wild, RECORD))
+    trace.reuse_port_listener("0.0.0.0:15006")
+    trace.end_phase("startup", "startup")
+    trace.end_phase("change", "update_listeners", update=UpdateResult("ack", "2", ""))
+    trace.end_phase("meanwhile_0", attempts=(attempt(1),))
+    trace.end_phase("after_0", attempts=(attempt(2), attempt(3)))
+    trace.end_phase("meanwhile_1", attempts=(attempt(4),))
+    both = (wild, RECORD)
+    made = dataclasses.replace(transition(old=both, new=both), places=places)
+    found = {one.name: one.places for one in observed_of(made, trace.build(), None).listeners}
+    assert found["ingress"] == ()
+    assert [(one.place, one.held.tried) for one in found["wild"]] == [
+        (place, 1) for place in places
+    ]
+    assert [one.after.tried for one in found["wild"]] == [2, 0]
+
+
+def test_clients_are_those_of_the_listener_itself_where_it_listens_beside_a_wildcard() -> None:
+    wild = ListenerRecord("wild", "TCP", (Address.inet("0.0.0.0", 15006),))
+    push = Push()
+    push.trace.reuse_port_listener("0.0.0.0:15006")
+    run = push.done(attempt(1), after=(attempt(2),))
+    made = transition(old=(RECORD, wild), new=(RECORD, wild))
+    found = {one.name: one.places for one in observed_of(made, run, None).listeners}
+    assert ([one.after.tried for one in found["ingress"]], found["wild"]) == ([1], ())
+
+
 def test_refused_listener_has_envoys_words() -> None:
     said = "Error adding/updating listener(s) ingress: reuse port cannot be changed\nother: no"
     observed = observed_of(transition(), Push("nack", said).done(attempt(1)), None)

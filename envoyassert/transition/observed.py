@@ -129,6 +129,12 @@ class ObservedListener:
         return sum(one.through.refused + one.after.refused for one in both)
 
     @property
+    def gone(self) -> int:
+        """Connections that were refused where only OLD listens: no loss if that was meant."""
+        left = [one for one in self.places if one.place.old and not one.place.new]
+        return sum(one.through.refused + one.after.refused for one in left)
+
+    @property
     def unanswered(self) -> bool:
         """Whether NEW has an address where no client is answered afterwards."""
         asked = [one.after for one in self.places if one.place.new and one.after.tried]

@@ -94,9 +94,11 @@ def summary(report: Report) -> str:
         ),
     )
     parts = [count(number, *nouns) for number, *nouns in counts if number]
-    if not parts:
-        return _UNSURE if seen.missing else _NOTHING_LOST
-    return ", ".join(parts)
+    gone = sum(one.gone for one in seen.listeners)
+    left = f"{count(gone, 'connection')} refused where NEW has no listener any more" if gone else ""
+    if not parts and (seen.missing or not gone):
+        parts = [_UNSURE if seen.missing else _NOTHING_LOST]
+    return ", ".join(filter(None, (*parts, left)))
 
 
 def _setting(seen: Observed) -> str:
@@ -201,7 +203,8 @@ def markdown_lines(reports: Sequence[Report], old: str, new: str) -> list[str]:
         for one in filter(changes, seen.listeners):
             words = f": {one.words}" if one.words else ""
             numbers = f"{one.kept} / {one.closed} / {one.made}"
-            lost = [str(number) for number in (one.lost, one.reset, one.refused)]
+            refused = f"{one.refused}, and {one.gone} where it is gone" if one.gone else one.refused
+            lost = [str(number) for number in (one.lost, one.reset, refused)]
             row = [_WAYS[seen.way], one.name, f"{_KINDS[one.kind]}{words}", numbers, *lost]
             lines.append(_row([*row, _gap_cell(one)]))
     lines.append("")
@@ -247,7 +250,7 @@ def transitions_json(reports: Sequence[Report], old: str, new: str) -> dict[str,
 def _listener_json(listener: ObservedListener) -> dict[str, Any]:
     found: dict[str, Any] = _plain(listener)
     found.pop("way")
-    names = ("queued", "held", "lost", "reset", "refused", "unanswered", "loses")
+    names = ("queued", "held", "lost", "reset", "refused", "gone", "unanswered", "loses")
     return {**found, **{name: _plain(getattr(listener, name)) for name in names}}
 
 

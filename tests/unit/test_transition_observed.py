@@ -20,7 +20,7 @@ from envoyassert.transition.outcome import Report, result_of
 from envoyassert.transition.reading import observed_of
 from envoyassert.transition.scenario import Transition
 from envoyassert.transition.sides import Place
-from envoyassert.transition.text import markdown_lines, report_lines, transitions_json
+from envoyassert.transition.text import markdown_lines, report_lines, summary, transitions_json
 
 AT = "127.0.0.1:15006"
 ADDRESS = Address.inet("127.0.0.1", 15006)
@@ -175,9 +175,14 @@ def test_address_that_new_has_no_more_may_refuse() -> None:
     run = push.done(attempt(1), attempt(3, **REFUSED), after=(attempt(9, **REFUSED),))
     gone = dataclasses.replace(PLACE, new=False)
     made = dataclasses.replace(transition(new=()), places=(gone,))
-    listener = only(observed_of(made, run, None))
+    report = Report(observed_of(made, run, None))
+    listener = only(report.observed)
     assert listener.kind is Kind.REMOVED
     assert not listener.loses
+    assert summary(report) == "2 connections refused where NEW has no listener any more"
+    (row,) = [one for one in markdown_lines([report], "a", "b") if one.startswith("| push")]
+    assert row.split(" | ")[6] == "0, and 2 where it is gone"
+    assert transitions_json([report], "a", "b")["transitions"][0]["listeners"][0]["gone"] == 2
 
 
 def test_lost_events_are_said_and_never_taken_for_no_loss() -> None:

@@ -1,4 +1,6 @@
-"""Every error that is raised on purpose; and `Capability`, what a machine can or cannot do.
+"""Every error that is raised on purpose; and `guarded`, by which one that is not costs no verdict.
+
+`Capability` is what a machine can or cannot do.
 
 EnvoyAssertError                 the user can act on it; the CLI prints it without a traceback
 ├── ScenarioError                one or more problems in a scenario file, each with line and column
@@ -18,7 +20,9 @@ EnvoyAssertError                 the user can act on it; the CLI prints it witho
 from __future__ import annotations
 
 import re
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, NamedTuple, TypeVar
 
 from envoyassert.frozen import frozen
 from envoyassert.shown import joined, shown
@@ -198,3 +202,38 @@ class Capability(NamedTuple):
     ok: bool
     detail: str
     remedy: str
+
+
+Result = TypeVar("Result")
+
+#: By which a fault of ours is known in any text.
+FAULT = "a fault of envoyassert"
+
+
+def guarded(compute: Callable[[], Result], instead: Callable[[str], Result]) -> Result:
+    """Return what a function computes, or what takes its place if it raises.
+
+    So what is computed apart from a verdict costs nothing else: a fault in it is a line.
+
+    For hints, remedies, pictures, summaries and annotations, and for a single expectation, which
+    becomes INCONCLUSIVE. What pytest raises to end a test goes through: it is no `Exception`.
+
+    Args:
+        compute: the function.
+        instead: returns the replacement, from one line that says what the fault is.
+    """
+    try:
+        return compute()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the verdict matters more
+        return instead(fault_words(error))
+
+
+def fault_words(error: Exception) -> str:
+    """Return one line about an exception that nothing in envoyassert may raise, with its place."""
+    # Not above: each command would load it.
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"not computed: {words}{place} ({FAULT}; please report it with the trace)"

@@ -6,8 +6,8 @@ it as an error, and an xfail mark does not swallow it.
 
 from __future__ import annotations
 
+from envoyassert.errors import guarded
 from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import guarded
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.failure import RunContext, failure_lines
 from envoyassert.report.headline import deciding, reason_line

@@ -16,8 +16,8 @@ from envoyassert.excerpt import Excerpt
 from envoyassert.graph.cut import numbered
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import KernelSocket, SocketGraph, place_key
-from envoyassert.judge.excerpt import shown_by
 from envoyassert.judge.judge import judge
+from envoyassert.judge.left_open import shown_by
 from envoyassert.judge.verdict import Finding, Verdict
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import Model, models_in

@@ -81,7 +81,7 @@ def script_text(exe: str, pids: tuple[int, ...], machine: str, processors: int) 
     return re.sub(r"<<([A-Z0-9_]+)>>", lambda found: parts[found[1]], text)
 
 
-#: No call has it, see `envoyassert.probe.syscall_numbers`.
+#: No call has it, see `envoyassert.probe.program_text`.
 _NO_CALL = 0xFFFF
 
 

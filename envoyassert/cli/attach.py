@@ -13,10 +13,10 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.attached import Asked, Reporter, is_directory
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import refuse_beside, seconds_of
 from envoyassert.cli.output import say
 from envoyassert.cli.selectors import SELECTORS, selector_options
+from envoyassert.cli.where import need_linux
 from envoyassert.errors import LaunchError
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import ProcessSelection

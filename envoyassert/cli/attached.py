@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from envoyassert.cli.output import page_width, say, say_report
-from envoyassert.errors import ScenarioError
-from envoyassert.guard import guarded
+from envoyassert.errors import ScenarioError, guarded
 from envoyassert.judge.verdict import Status
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import launcher_option, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
+from envoyassert.cli.where import need_linux
 from envoyassert.compare.diff_text import difference_lines
 from envoyassert.compare.runs import (
     Boundary,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.files import scenario_files
 from envoyassert.cli.known_valid import KnownValid
 from envoyassert.cli.options import refuse_beside, untrusted_option
 from envoyassert.cli.output import say
+from envoyassert.cli.where import scenario_files
 
 
 @click.command()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
+from envoyassert.cli.where import need_linux
 from envoyassert.errors import ScenarioError
 from envoyassert.report.places import place_finder
 from envoyassert.scenario.config_files import missing_beside, stands_alone

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.output import say
+from envoyassert.cli.where import need_linux
 from envoyassert.report.table import count
 
 

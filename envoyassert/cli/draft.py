@@ -15,9 +15,9 @@ from typing import Any
 import click
 
 from envoyassert.cli.dumps import MAX_DUMP_BYTES, config_or_envoys, problems_of
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import dump_options, stand_in_option
 from envoyassert.cli.output import say
+from envoyassert.cli.where import need_linux
 from envoyassert.draft.beside import files_beside
 from envoyassert.draft.expected import Draft, DraftError, EnvoyField
 from envoyassert.draft.from_config import draft_of_config

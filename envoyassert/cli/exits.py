@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from envoyassert.cli.here import check_here
 from envoyassert.cli.output import check_written, say, say_fault, say_usage
+from envoyassert.cli.where import check_here
 from envoyassert.errors import (
     EnvoyAssertError,
     LaunchError,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from envoyassert.cli.exits import TROUBLE, DiffLikeCommand
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
+from envoyassert.cli.where import need_linux
 from envoyassert.output_file import write_lines
 from envoyassert.outputs.progress import LiveLine, is_terminal
 from envoyassert.scenario.plan import DEFAULT_VERSION

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.judged import judged, plan_of_trace
 from envoyassert.cli.options import format_option, refuse_beside, seconds_of
 from envoyassert.cli.output import page_width, say, say_json, say_report
 from envoyassert.cli.selectors import SELECTORS, selector_options
+from envoyassert.cli.where import need_linux
 from envoyassert.errors import NoProcessError
 from envoyassert.graph.fold import fold
 from envoyassert.judge.scopes import certify_phases

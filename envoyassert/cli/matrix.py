@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import launchers_option, refuse_beside, untrusted_option
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.cli.shard import shard_arguments, shard_options
+from envoyassert.cli.where import need_linux
 from envoyassert.versions import OLDEST
 
 

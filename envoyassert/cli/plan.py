@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envoyassert.cli.exits import DiffLikeCommand
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import (
     dump_options,
     format_option,
@@ -28,6 +27,7 @@ from envoyassert.cli.output import say, say_json
 from envoyassert.cli.pictures import PLAN_FORMATS, deliver
 from envoyassert.cli.plan_inputs import Input, Taken, opened
 from envoyassert.cli.transition import WAYS, refuse_launcher, try_transitions
+from envoyassert.cli.where import need_linux
 from envoyassert.errors import LaunchError, MachineError, ProbeUnavailableError, ScenarioError
 from envoyassert.predict.effects import Side, Way
 from envoyassert.review.answer import CHANGES, LOSES, NOTHING, Answer

@@ -12,10 +12,10 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.configs import expectations_of, is_scenario, plan_of_file
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.output import say
 from envoyassert.cli.plan_inputs import Input, Taken
 from envoyassert.cli.plans import envoy_of
+from envoyassert.cli.where import need_linux
 from envoyassert.compare.comparison import DIFFERENT, UNKNOWN, Comparison, compare_profiles
 from envoyassert.compare.plan_text import listeners_changed, plan_json, plan_lines
 from envoyassert.compare.profile import profile_of

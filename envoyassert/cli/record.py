@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import (
     launcher_option,
     trace_output_option,
@@ -17,6 +16,7 @@ from envoyassert.cli.options import (
 )
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import choose_run, envoy_of
+from envoyassert.cli.where import need_linux
 from envoyassert.output_file import check_output
 from envoyassert.report.headline import why_ended
 from envoyassert.texts.findings import outcome_in_words

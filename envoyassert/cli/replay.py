@@ -11,8 +11,8 @@ from envoyassert.cli.judged import judged, plan_of_trace, say_differences
 from envoyassert.cli.options import format_option, refuse_file
 from envoyassert.cli.output import say, say_json, say_report
 from envoyassert.cli.pictures import RUN_FORMATS, deliver, drawing, picture_option, refuse_part
-from envoyassert.guard import guarded
-from envoyassert.judge.excerpt import FAILURES
+from envoyassert.errors import guarded
+from envoyassert.judge.left_open import FAILURES
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.report.certificate import certificate_part
 from envoyassert.report.coverage import coverage, coverage_lines

@@ -15,9 +15,8 @@ from envoyassert.cli.output import say, say_json
 from envoyassert.cli.plans import choose_run
 from envoyassert.compare.survey import Judge, JudgedRun, Survey, survey
 from envoyassert.compare.survey_text import survey_json, survey_lines, survey_markdown
-from envoyassert.errors import ScenarioError
+from envoyassert.errors import FAULT, ScenarioError
 from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import FAULT
 from envoyassert.judge.verdict import Status
 from envoyassert.report.headline import reason_line
 from envoyassert.report.places import place_finder

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from envoyassert.cli import exits
-from envoyassert.cli.here import need_linux
 from envoyassert.cli.options import (
     check_strace,
     format_option,
@@ -23,6 +22,7 @@ from envoyassert.cli.options import (
 from envoyassert.cli.output import say_usage
 from envoyassert.cli.plans import envoy_of
 from envoyassert.cli.shard import shard_arguments, shard_options
+from envoyassert.cli.where import need_linux
 from envoyassert.outputs.output import Output
 from envoyassert.outputs.registry import output_options
 
@@ -178,7 +178,7 @@ def run_scenarios(
     """
     import pytest
 
-    from envoyassert.cli.arguments import Arguments, OwnNames
+    from envoyassert.cli.session_plugins import Arguments, OwnNames
     from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
 
     interrupt_on_sigterm()

@@ -12,10 +12,9 @@ from envoyassert.compare import profile as p
 from envoyassert.compare.aspect_text import side_text
 from envoyassert.compare.comparison import Comparison, compare_profiles
 from envoyassert.compare.profile import Profile, outcome_text, profile_of
-from envoyassert.errors import TraceFileError
+from envoyassert.errors import TraceFileError, guarded
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import guarded
 from envoyassert.judge.scopes import certify_phases
 from envoyassert.judge.verdict import Status
 from envoyassert.report.certificate import certificate_line

@@ -21,10 +21,9 @@ from envoyassert.collection import collection_paused
 from envoyassert.events import Event
 from envoyassert.fact import Fact
 from envoyassert.graph.descriptor_tables import DescriptorTables, succeeded
-from envoyassert.graph.envoys import declared_envoys
 from envoyassert.graph.gaps import find_gaps
 from envoyassert.graph.kernel_addresses import KernelAddresses
-from envoyassert.graph.kinds import complete
+from envoyassert.graph.kinds import complete, declared_envoys
 from envoyassert.graph.messages import Messages, sent_first
 from envoyassert.graph.model import (
     Call,

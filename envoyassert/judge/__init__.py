@@ -12,7 +12,7 @@ words are judged by stands here:
 - How far the trace is trusted: `certificate`, of which `account_checks` holds the accounts of the
   kernel (`kernel_account`) and of Envoy (`envoy_account`) against the graph as of their time
   (`settled`).
-- What changes a finding afterwards: `left_open`, which also has what a state can answer, and
-  `excerpt`. `counterfactual` looks for the change of a scenario by which a failed expectation would
+- What changes a finding afterwards: `left_open`, which also has what a state and an excerpt can
+  answer. `counterfactual` looks for the change of a scenario by which a failed expectation would
   hold.
 """

@@ -26,7 +26,7 @@ from envoyassert.judge.account_checks import (
     uncompared,
     with_uncompared,
 )
-from envoyassert.judge.excerpt import excerpt_check
+from envoyassert.judge.left_open import excerpt_check
 from envoyassert.judge.values import both
 from envoyassert.judge.verdict import Certificate, Check
 from envoyassert.scenario.selector import Selector

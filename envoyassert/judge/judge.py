@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from envoyassert.errors import guarded
 from envoyassert.graph.fold import fold
 from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import guarded
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import (
     BEARABLE,
@@ -24,8 +24,8 @@ from envoyassert.judge.certificate import (
     SECOND_CHECK,
 )
 from envoyassert.judge.context import NOT_JUDGED, Context, Joined, Subject, TooMuchError, Work
-from envoyassert.judge.excerpt import as_excerpt
 from envoyassert.judge.left_open import (
+    as_excerpt,
     as_handed_on,
     as_observed,
     as_of_state,

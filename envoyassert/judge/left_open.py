@@ -1,7 +1,8 @@
 """What leaves an expectation open that could be judged otherwise, and why.
 
-A channel that the trace does not cover; sockets that were passed on by SCM_RIGHTS to or from a
-process that is not traced; what was not compared with the kernel; stacks that are not known.
+What an excerpt of a trace does not show; a channel that the trace does not cover; sockets that were
+passed on by SCM_RIGHTS to or from a process that is not traced; what was not compared with the
+kernel; stacks that are not known.
 
 A process that is not traced may listen, accept, set options or close on a socket that it has, and
 nothing would show. So what an expectation says of such a socket is seen for certain or left open,
@@ -20,18 +21,21 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from envoyassert.events import Event
+from envoyassert.excerpt import Excerpt
 from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.passes import Pass
 from envoyassert.judge.context import NOT_KNOWN, Context, StackMatch
 from envoyassert.judge.matching import matching
 from envoyassert.judge.selection import select
+from envoyassert.judge.value_json import to_json
 from envoyassert.judge.values import Fact, Quote, Reason, both
-from envoyassert.judge.verdict import Finding, Status
+from envoyassert.judge.verdict import Check, Finding, Status
 from envoyassert.scenario.conditional import AboutListener, Conditional
 from envoyassert.scenario.grammar import models_in
 from envoyassert.scenario.pattern import CallPattern
 from envoyassert.scenario.selector import Selector
 from envoyassert.state import is_state, why_unsettled
+from envoyassert.trace import Trace
 from envoyassert.words.registry import word_named, word_of
 from envoyassert.words.word import ListenerWord
 
@@ -294,3 +298,51 @@ def _answers(finding: Finding, item: Conditional) -> tuple[Status, ...]:
     if isinstance(named, ListenerWord):
         return named.of_state(place[1:], getattr(item, named.name))
     return word.of_state(place[1:], item)
+
+
+#: Name of the check that a trace is no excerpt.
+EXCERPT_CHECK = "not an excerpt"
+#: What can be shown by an excerpt.
+FAILURES = (Status.FAIL, Status.KNOWN_DEFECT)
+
+
+def excerpt_check(trace: Trace) -> tuple[Check, ...]:
+    """Return the line of the certificate that says so of an excerpt; none for a whole trace."""
+    excerpt = trace.header.excerpt
+    if excerpt is None:
+        return ()
+    kept = Fact("excerpt_of", kept=len(trace.events), events=excerpt.events)
+    return (Check(EXCERPT_CHECK, False, kept),)
+
+
+def shown_by(finding: Finding, events: int = 0) -> Excerpt:
+    """Return what an excerpt says that shows a finding.
+
+    Args:
+        finding: the failure.
+        events: how many events the whole trace has.
+    """
+    wanted, seen = to_json(finding.wanted), to_json(finding.seen)
+    return Excerpt(events, finding.path, finding.code, wanted, seen)
+
+
+def as_excerpt(findings: Iterable[Finding], excerpt: Excerpt | None) -> list[Finding]:
+    """Return the findings of an excerpt: all but the one that it shows are INCONCLUSIVE.
+
+    Args:
+        findings: as if the trace were whole.
+        excerpt: what it shows; None for a whole trace, of which nothing is changed.
+    """
+    if excerpt is None:
+        return list(findings)
+    return [
+        finding
+        if finding.status in FAILURES and excerpt.shows(shown_by(finding))
+        else replace(
+            finding,
+            status=Status.INCONCLUSIVE,
+            reason=Fact("excerpt" if excerpt.code else "excerpt_in_words"),
+            cause=None,
+        )
+        for finding in findings
+    ]

@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 from envoyassert.addresses import Address
 from envoyassert.calls import CALLS, with_effect
 from envoyassert.calls.row import Effect
+from envoyassert.errors import guarded
 from envoyassert.events import Event
 from envoyassert.graph.descriptor_tables import succeeded
 from envoyassert.graph.model import KernelSocket
-from envoyassert.guard import guarded
 from envoyassert.judge.context import EPOLL_UNOBSERVED, NOT_JUDGED, Context, StackMatch, Subject
 from envoyassert.judge.interval import Interval
 from envoyassert.judge.near import Mismatch, NearCall

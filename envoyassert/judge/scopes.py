@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from envoyassert.graph.cut import cut, focus
-from envoyassert.graph.envoys import family_of
 from envoyassert.graph.fold import fold
+from envoyassert.graph.kinds import family_of
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.account_checks import (
     KERNEL_CHECK,

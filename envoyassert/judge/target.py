@@ -6,9 +6,9 @@ The ways are dup, reuse_port and shared_fd.
 from __future__ import annotations
 
 from envoyassert.addresses import Address
+from envoyassert.errors import guarded
 from envoyassert.frozen import frozen
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, Thread
-from envoyassert.guard import guarded
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.values import Fact, Shape, fault
 from envoyassert.scenario.selector import Selector

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envoyassert.errors import EnvoyAssertError, MachineError
-from envoyassert.guard import fault_words
+from envoyassert.errors import EnvoyAssertError, MachineError, fault_words
 from envoyassert.outputs.baselines import Baselines
 from envoyassert.outputs.output import Console, Detail, Output, OutputRefusedError
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from envoyassert.addresses import Address
 from envoyassert.calls.row import address_text
-from envoyassert.graph.envoys import find_envoys
+from envoyassert.graph.kinds import find_envoys
 from envoyassert.graph.model import (
     Descriptor,
     Epoll,

@@ -11,8 +11,7 @@ from pathlib import Path
 from envoyassert.errors import Capability, ProbeUnavailableError
 from envoyassert.probe.bcc_import import bcc_version, find_bcc
 from envoyassert.probe.btf import PUBLISHED
-from envoyassert.probe.program_text import source_dir
-from envoyassert.probe.syscall_numbers import recorded_calls
+from envoyassert.probe.program_text import recorded_calls, source_dir
 from envoyassert.probe.tracepoints import field_offsets, tracefs_dir
 
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39

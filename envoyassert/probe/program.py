@@ -14,14 +14,12 @@ from pathlib import Path
 from envoyassert.errors import MachineError, ProbeLoadError
 from envoyassert.probe import compiler, kernel, program_cache
 from envoyassert.probe.compiled import Compiled
-from envoyassert.probe.hooks import Hooks
-from envoyassert.probe.loading import Loaded, load, load_functions
+from envoyassert.probe.loading import Hooks, Loaded, load, load_functions
 from envoyassert.probe.maps import Map, possible_cpus
-from envoyassert.probe.program_text import program_text
+from envoyassert.probe.program_text import named_calls, program_text, recorded_calls
 from envoyassert.probe.refusal import refused_by_kernel
 from envoyassert.probe.ring import Ring
 from envoyassert.probe.sharing import READERS, Offer, Shared, join
-from envoyassert.probe.syscall_numbers import named_calls, recorded_calls
 from envoyassert.probe.tracepoints import SELECT_HOOK, field_offsets, member_offsets
 from envoyassert.wire import TEXT_SIZE, ArmedSelection, Counters, MarkedProcess
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from envoyassert.baseline.answer import BaselineAnswer, RunKey, unknown
 from envoyassert.baseline.stored import held_against, run_name
 from envoyassert.baseline.story import story_of
-from envoyassert.errors import ScenarioError
+from envoyassert.errors import ScenarioError, guarded
 from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import guarded
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.outcomes import BaselineDiffers, NotPassed, TraceInconclusive
 from envoyassert.pytest_plugin.session import stream_of

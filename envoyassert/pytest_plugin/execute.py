@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envoyassert.errors import JudgingError, LaunchError, MachineError
-from envoyassert.guard import fault_words, guarded
+from envoyassert.errors import JudgingError, LaunchError, MachineError, fault_words, guarded
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.outputs.events import PhaseEnded, RunJudged
 from envoyassert.outputs.output import Detail

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from envoyassert.errors import JudgingError, MachineError
-from envoyassert.guard import fault_words
+from envoyassert.errors import JudgingError, MachineError, fault_words
 from envoyassert.outputs.stream import Stream
 from envoyassert.pytest_plugin.console import PytestConsole
 from envoyassert.pytest_plugin.crossing import Arrivals, problems_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from envoyassert.guard import guarded
+from envoyassert.errors import guarded
 from envoyassert.judge.certificate import CHANNELS_CHECK, CONTESTED, CONTRADICTIONS, LOSSES
 from envoyassert.judge.values import Certified
 from envoyassert.judge.verdict import Finding, Status

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from envoyassert.errors import guarded
 from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import guarded
 from envoyassert.judge.counterfactual import counterfactual
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.report.headline import deciding

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from envoyassert.errors import guarded
 from envoyassert.frozen import frozen
 from envoyassert.graph.model import SocketGraph
-from envoyassert.guard import guarded
 from envoyassert.judge.values import Reason
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.naming import ListenerRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envoyassert.guard import guarded
+from envoyassert.errors import guarded
 from envoyassert.judge.near import OptionsThere
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.names import signal_text

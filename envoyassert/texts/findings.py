@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from envoyassert.guard import guarded
+from envoyassert.errors import guarded
 from envoyassert.judge.near import Near, NearListener
 from envoyassert.judge.values import Number, Scope
 from envoyassert.judge.verdict import Finding

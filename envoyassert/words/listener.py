@@ -172,7 +172,7 @@ def _judge_part(
 
 def _with_nearest(target: Target, selector: Selector, word: str, finding: Finding) -> Finding:
     """Add to a finding about sockets that are not there what comes closest to them."""
-    from envoyassert.guard import guarded
+    from envoyassert.errors import guarded
     from envoyassert.judge.context import EVIDENCE_LIMIT
     from envoyassert.judge.nearest import failed_binds, nearest_listener
     from envoyassert.judge.values import fault

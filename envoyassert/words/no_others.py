@@ -59,7 +59,7 @@ def judge_no_others(
     Left out are sockets of clients, which their peer alone reaches, and netlink's.
     Its context has the sockets that all other expectations name.
     """
-    from envoyassert.guard import guarded
+    from envoyassert.errors import guarded
     from envoyassert.judge.context import Subject
     from envoyassert.judge.matching import admin_sockets
     from envoyassert.judge.values import Topic, fault

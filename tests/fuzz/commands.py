@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from envoyassert.cli import exits, main
-from envoyassert.guard import FAULT
+from envoyassert.errors import FAULT
 from tests.odd_text import raw_in
 
 #: A problem is for people: it fits on a screen.

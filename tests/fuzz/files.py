@@ -22,9 +22,8 @@ from envoyassert.compare.diff_text import diff_lines
 from envoyassert.compare.profile import profile_of
 from envoyassert.draft.from_trace import draft_of_trace
 from envoyassert.draft.scenario_text import draft_text
-from envoyassert.errors import EnvoyAssertError, TraceFileError
+from envoyassert.errors import FAULT, EnvoyAssertError, TraceFileError
 from envoyassert.graph.fold import fold
-from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
 from envoyassert.report.failure import RunContext, failure_lines
 from envoyassert.report.figures import figures_of

@@ -20,8 +20,8 @@ from pydantic import TypeAdapter
 from envoyassert.accounts import EnvoyAccount, Witness
 from envoyassert.addresses import Address
 from envoyassert.driver.drivers import driver_of
+from envoyassert.errors import FAULT
 from envoyassert.graph.fold import fold
-from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
 from envoyassert.launch.admin import request
 from envoyassert.launch.base import Exit

@@ -22,7 +22,7 @@ from pathlib import Path
 #: comes too late to rewrite the asserts.
 _IMPORTED = [
     "envoyassert.cli.command_line",
-    "envoyassert.cli.group",
+    "envoyassert.cli.command_line",
     "envoyassert.cli.run",
     "envoyassert.launch.engine",
     "envoyassert.launch.sweep",

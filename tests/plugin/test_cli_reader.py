@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from envoyassert.cli.group import COMMANDS as COMMANDS_BY_NAME
+from envoyassert.cli.command_line import COMMANDS as COMMANDS_BY_NAME
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace_file import write_trace
 

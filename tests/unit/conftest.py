@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from envoyassert import guard
+from envoyassert import errors
 from envoyassert.cli.known_valid import KnownValid
 
 # How long an example takes, or to make one, says how busy the machine is. The rest is as by
@@ -30,7 +30,7 @@ def faults_are_raised(monkeypatch):
     def raised(error):
         raise error
 
-    monkeypatch.setattr(guard, "fault_words", raised)
+    monkeypatch.setattr(errors, "fault_words", raised)
 
 
 @pytest.fixture(autouse=True)

@@ -255,7 +255,7 @@ def test_commit_that_is_not_there_is_named():
         ),
         (
             "",
-            ["envoyassert.probe.live:close", "envoyassert.probe.hooks:end", "bcc:cleanup"],
+            ["envoyassert.probe.live:close", "envoyassert.probe.loading:end", "bcc:cleanup"],
             "probe: detach and unload",
         ),
         ("", ["envoyassert.runner:run", "envoyassert.graph.fold:fold"], "decode and fold"),

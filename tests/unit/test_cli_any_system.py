@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import pytest
 
-from envoyassert.cli import app, group
+from envoyassert.cli import app, command_line
 from envoyassert.trace_file import read_trace
 from tests.unit.cli_words import run_cli
 
@@ -164,7 +164,7 @@ def here(tmp_path, monkeypatch, capsys):
     return functools.partial(run_cli, capsys)
 
 
-ANYWHERE = [name for name in group.COMMANDS if name not in NEED_LINUX]
+ANYWHERE = [name for name in command_line.COMMANDS if name not in NEED_LINUX]
 
 
 @pytest.mark.parametrize("line", [*ANYWHERE, "schema --results", "--help", "--version"])
@@ -195,7 +195,7 @@ def test_answers_about_a_trace_as_json_are_the_same_on_macos(here, anywhere, nam
 def test_commands_that_say_they_need_no_root_are_tried():
     said = {
         name
-        for name in group.COMMANDS
+        for name in command_line.COMMANDS
         if re.search(r"\bneither\s+root\b", command_of(name).help or "")
     }
     assert said >= {"replay", "show", "diff"}

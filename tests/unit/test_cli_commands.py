@@ -11,8 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from envoyassert.cli import app, exits, group
-from envoyassert.cli.files import scenario_files
+from envoyassert.cli import app, command_line, exits
+from envoyassert.cli.where import scenario_files
 from envoyassert.errors import (
     Capability,
     DockerUnavailableError,
@@ -197,7 +197,7 @@ def test_doctor_as_json_has_the_same(cli, found):
 
 
 def test_every_command_has_help_with_an_example_or_none_to_give(cli):
-    for name in group.COMMANDS:
+    for name in command_line.COMMANDS:
         done = cli(name, "--help")
         assert done.code == 0
         first = done.out.splitlines()[2].strip()
@@ -208,7 +208,7 @@ def test_every_command_has_help_with_an_example_or_none_to_give(cli):
 def test_list_of_commands_has_a_whole_sentence_for_each(cli):
     done = cli("--help")
     lines = done.out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in lines] == list(group.COMMANDS)
+    assert [line.split()[0] for line in lines] == list(command_line.COMMANDS)
     assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
 
 
@@ -260,7 +260,7 @@ def test_option_that_would_do_nothing_is_refused(cli, arguments, message):
 
 
 def test_formats_and_files_are_spelled_the_same_by_all_commands():
-    options = {name: options_of(name) for name in group.COMMANDS}
+    options = {name: options_of(name) for name in command_line.COMMANDS}
     assert sorted(name for name in options if "--format" in options[name]) == sorted(FORMATTING)
     launchers = {found["--launcher"].metavar for found in options.values() if "--launcher" in found}
     assert launchers == {"auto|docker|process"}
@@ -315,7 +315,7 @@ def test_error_of_a_command_is_one_text_and_one_code(cli, monkeypatch, error, co
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(group.LazyGroup, "get_command", fail)
+    monkeypatch.setattr(command_line.LazyGroup, "get_command", fail)
     done = cli("show", "x")
     assert (done.code, done.out, done.err.lstrip("\n")) == (code, "", text)
 
@@ -324,7 +324,7 @@ def test_fault_of_our_own_is_code_3_and_asks_for_a_report(cli, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(group.LazyGroup, "get_command", fail)
+    monkeypatch.setattr(command_line.LazyGroup, "get_command", fail)
     done = cli("show", "x")
     assert done.code == exits.INTERNAL
     assert done.err.startswith("envoyassert: internal error: ZeroDivisionError: by zero\n  remedy:")

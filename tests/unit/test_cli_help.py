@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from envoyassert.cli import app, group
+from envoyassert.cli import app, command_line
 from tests.unit.cli_words import run_cli
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def _in_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", group.COMMANDS)
+@pytest.mark.parametrize("name", command_line.COMMANDS)
 @pytest.mark.usefixtures("_in_directory")
 def test_help_of_a_command_says_what_it_does_with_an_example_that_parses(name, tmp_path, capsys):
     done = run_cli(capsys, name, "--help")
@@ -71,13 +71,13 @@ def test_help_of_a_command_says_what_it_does_with_an_example_that_parses(name, t
         parsed(example, tmp_path)
 
 
-@pytest.mark.parametrize("name", group.COMMANDS)
+@pytest.mark.parametrize("name", command_line.COMMANDS)
 def test_shell_shows_of_a_command_what_its_help_begins_with(name):
-    _, _, shown = group.COMMANDS[name]
+    _, _, shown = command_line.COMMANDS[name]
     assert shown == command_of(name).get_short_help_str()
 
 
-@pytest.mark.parametrize("name", group.COMMANDS)
+@pytest.mark.parametrize("name", command_line.COMMANDS)
 def test_help_explains_every_option(name):
     options = [option for option in command_of(name).params if isinstance(option, click.Option)]
     assert [option.name for option in options if not option.hidden and not option.help] == []

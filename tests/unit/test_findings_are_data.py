@@ -15,8 +15,8 @@ import pytest
 from pydantic import BaseModel
 
 import envoyassert
+from envoyassert.errors import FAULT
 from envoyassert.graph.fold import fold
-from envoyassert.guard import FAULT
 from envoyassert.judge.judge import judge
 from envoyassert.judge.near import NearListener
 from envoyassert.judge.value_json import to_json

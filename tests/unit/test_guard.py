@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import pytest
 
+from envoyassert.errors import FAULT, guarded
 from envoyassert.graph.fold import fold
-from envoyassert.guard import FAULT, guarded
 from envoyassert.judge import judge as judging
 from envoyassert.judge import nearest, target
 from envoyassert.judge.verdict import Status

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from envoyassert import shrink as shrinking
 from envoyassert.excerpt import Excerpt
-from envoyassert.judge.excerpt import EXCERPT_CHECK
 from envoyassert.judge.judge import judge
+from envoyassert.judge.left_open import EXCERPT_CHECK
 from envoyassert.judge.value_json import to_json
 from envoyassert.judge.verdict import Finding, Status
 from envoyassert.report.call import render_call

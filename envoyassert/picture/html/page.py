@@ -82,22 +82,18 @@ def run_page(picture: RunPicture) -> str:
     """
     failed = [one for one in picture.findings if one.status is not Status.PASS]
     script = _script()
-    return (
-        _templates()
-        .get_template("run.html.jinja")
-        .render(
-            title=picture.title or "A run of Envoy",
-            style=_style(),
-            script=Markup(script),  # noqa: S704 - our own file
-            policy=content_policy(script),
-            run=picture,
-            failed=failed,
-            failed_title=_failed_title(failed),
-            same=_same_reason(failed),
-            pictured=_pictured(failed),
-            advice=_advice(failed),
-            data=data_element(page_data(picture)),
-        )
+    return _page(
+        "run",
+        picture.title or "A run of Envoy",
+        script,
+        script=Markup(script),  # noqa: S704 - our own file
+        run=picture,
+        failed=failed,
+        failed_title=_failed_title(failed),
+        same=_same_reason(failed),
+        pictured=_pictured(failed),
+        advice=_advice(failed),
+        data=data_element(page_data(picture)),
     )
 
 
@@ -107,16 +103,7 @@ def pair_page(picture: PairPicture) -> str:
     Args:
         picture: both runs.
     """
-    return (
-        _templates()
-        .get_template("pair.html.jinja")
-        .render(
-            title=f"{picture.names[0]} → {picture.names[1]}",
-            style=_style(),
-            policy=content_policy(""),
-            pair=picture,
-        )
-    )
+    return _page("pair", f"{picture.names[0]} → {picture.names[1]}", pair=picture)
 
 
 def plan_page(picture: PlanPicture) -> str:
@@ -125,22 +112,30 @@ def plan_page(picture: PlanPicture) -> str:
     Args:
         picture: what is predicted of it, and what was recorded.
     """
-    return (
-        _templates()
-        .get_template("plan.html.jinja")
-        .render(
-            title=f"{picture.names[0]} → {picture.names[1]}",
-            style=_style(),
-            policy=content_policy(""),
-            plan=picture,
-            only_a_run=ONLY_A_RUN,
-            moves=moves_svg,
-            legend=_moves_legend,
-            title_words=title_words,
-            named_summary=named_summary,
-            most=_DRAWN,
-        )
+    return _page(
+        "plan",
+        f"{picture.names[0]} → {picture.names[1]}",
+        plan=picture,
+        only_a_run=ONLY_A_RUN,
+        moves=moves_svg,
+        legend=_moves_legend,
+        title_words=title_words,
+        named_summary=named_summary,
+        most=_DRAWN,
     )
+
+
+def _page(kind: str, title: str, code: str = "", **parts: object) -> str:
+    """Return a page.
+
+    Args:
+        kind: which: the name of its template.
+        title: its title.
+        code: the script that it may run; "" for none.
+        **parts: what else its template shows.
+    """
+    template = _templates().get_template(f"{kind}.html.jinja")
+    return template.render(title=title, style=_style(), policy=content_policy(code), **parts)
 
 
 def _moves_legend(listeners: Sequence[PlannedListener]) -> str:

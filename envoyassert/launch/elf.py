@@ -6,7 +6,9 @@ Both are in segments, so stripped files work; 32 and 64 bits, both byte orders.
 from __future__ import annotations
 
 import io
+import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,16 +93,40 @@ def parse_interpreter(file: BinaryIO) -> str:
     return ""
 
 
+#: Files whose build id is remembered; a session runs the same few again and again.
+_KNOWN_FILES = 256
+#: A file that changed so few seconds ago may change again within the same tick of its clock.
+_SETTLED_S = 2.0
+_known: dict[tuple[int, ...], str] = {}
+
+
 def read_build_id(path: str | Path) -> str:
     """Return the GNU build id of the file at `path`, or "" if it has none or is no ELF file.
+
+    A file is read once in each of its states, by whatever path.
 
     Raises:
         OSError: the file cannot be read.
     """
-    if not stat.S_ISREG(Path(path).stat().st_mode):
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
         return ""  # a traced process may name anything, and to open a FIFO may wait for ever
     with Path(path).open("rb") as file:
+        opened = os.fstat(file.fileno())
+        state = _state(opened)
+        known = _known.get(state)
+        if known is not None:
+            return known
         try:
-            return parse_build_id(file)
+            build_id = parse_build_id(file)
         except NotAnExecutableError:
-            return ""
+            build_id = ""
+    if time.time() - opened.st_ctime > _SETTLED_S:
+        if len(_known) >= _KNOWN_FILES:
+            _known.pop(next(iter(_known)))
+        _known[state] = build_id
+    return build_id
+
+
+def _state(file: os.stat_result) -> tuple[int, ...]:
+    return file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns

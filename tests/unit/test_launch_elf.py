@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from envoyassert.launch import elf as elf_module
 from envoyassert.launch.elf import (
     NotAnExecutableError,
     parse_build_id,
@@ -109,6 +110,32 @@ def test_read_build_id_of_what_is_no_file_is_empty_and_waits_for_nothing(tmp_pat
     os.mkfifo(tmp_path / "fifo")
     assert read_build_id(tmp_path / "fifo") == ""
     assert read_build_id("/dev/zero") == ""
+
+
+def test_build_id_is_read_once_of_a_file_that_stays_and_by_whatever_path(monkeypatch, tmp_path):
+    monkeypatch.setattr(elf_module, "_known", {})
+    ids = iter(["ab", "cd"])
+    monkeypatch.setattr(elf_module, "parse_build_id", lambda _: next(ids))
+    (tmp_path / "python").symlink_to(sys.executable)
+    assert [read_build_id(path) for path in (sys.executable, tmp_path / "python")] == ["ab"] * 2
+
+
+def test_build_id_of_a_file_that_may_change_within_the_same_tick_is_not_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(elf_module, "_known", {})
+    file = tmp_path / "envoy"
+    for build_id in (BUILD_ID, BUILD_ID[::-1]):
+        file.write_bytes(elf([(4, note("<", b"GNU\0", 3, build_id))]))
+        assert read_build_id(file) == build_id.hex()
+    assert elf_module._known == {}
+
+
+def test_as_many_build_ids_are_kept_as_a_session_needs(monkeypatch, tmp_path):
+    monkeypatch.setattr(elf_module, "_known", {})
+    monkeypatch.setattr(elf_module, "_SETTLED_S", -1.0)
+    for number in range(elf_module._KNOWN_FILES + 5):
+        (tmp_path / str(number)).touch()
+        read_build_id(tmp_path / str(number))
+    assert len(elf_module._known) == elf_module._KNOWN_FILES
 
 
 def test_parse_interpreter_of_this_python_exists():

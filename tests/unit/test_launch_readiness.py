@@ -45,8 +45,8 @@ class ScriptedEnvoy:
         return "".join(f"line {number}\n" for number in range(100))
 
 
-def wait(envoy, has_admin=True, deadline_s=5.0, idle=None):
-    return wait_ready(envoy, has_admin, time.monotonic(), deadline_s, idle)
+def wait(envoy, has_admin=True, deadline_s=5.0, idle=None, age_s=0.0):
+    return wait_ready(envoy, has_admin, time.monotonic() - age_s, deadline_s, idle)
 
 
 def test_envoy_is_ready_as_soon_as_it_says_live():
@@ -86,9 +86,15 @@ def test_wait_beyond_the_deadline_says_so():
 
 def test_wait_asks_a_living_envoy_less_and_less_often():
     envoy = ScriptedEnvoy(*[INITIALIZING] * 8, LIVE)
-    wait(envoy)
+    wait(envoy, age_s=1.0)
     assert envoy.waited_s[:5] == pytest.approx([0.002, 0.004, 0.008, 0.016, 0.02])
     assert max(envoy.waited_s) <= 0.02
+
+
+def test_wait_does_not_ask_sooner_than_any_envoy_starts():
+    envoy = ScriptedEnvoy(LIVE)
+    wait(envoy)
+    assert envoy.waited_s == [pytest.approx(0.02, abs=0.005)]
 
 
 class EndlessEnvoy(ScriptedEnvoy):

@@ -204,8 +204,9 @@ def run_scenarios(
     if against is not None:
         return _compare(against, envoys, arguments, found, outcome, output)
     from envoyassert.cli.session_plugins import IsolatedWorkers, OwnLines, Spared
+    from envoyassert.pytest_plugin.dealing import Dealing
 
-    plugins = [*found, IsolatedWorkers(), OwnLines(), Spared()]
+    plugins = [*found, Dealing(), IsolatedWorkers(), OwnLines(), Spared()]
     code = int(pytest.main([*_shown(paths), *arguments], plugins=plugins))
     return outcome.exit_code(code)
 

@@ -114,7 +114,11 @@ def pytest_configure(config: pytest.Config) -> None:
         source = Source(config, stream, console_of(config))
         config.pluginmanager.register(source, "envoyassert_source")
     else:
+        from envoyassert.pytest_plugin.dealing import ordering
+
         config.pluginmanager.register(_LeftOut(config), "envoyassert_left_out")
+        if order := ordering(config):
+            config.pluginmanager.register(order, "envoyassert_ordering")
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
 

@@ -109,6 +109,10 @@ class Step(Part):
         """Whether it is done before Envoy starts, and so has no phase."""
         return getattr(self, "before", None) is not None
 
+    def lasts_s(self) -> float:
+        """Return how many seconds it takes, where it says so itself; else 0."""
+        return 0.0
+
     # What it changes before Envoy starts.
 
     def limits(self) -> Mapping[str, Any]:

@@ -39,6 +39,10 @@ class PauseStep(Step):
             raise ValueError("a pause lasts as long as it says; leave out deadline")
         return self
 
+    def lasts_s(self) -> float:
+        """Return it, in seconds."""
+        return parse_duration(self.pause)
+
 
 class PauseDriver(StepDriver[PauseStep, LivingEnvoy]):
     """Lets time pass, and notices at once if Envoy ends."""
@@ -49,6 +53,6 @@ class PauseDriver(StepDriver[PauseStep, LivingEnvoy]):
         """Wait for the end of Envoy, which must not come."""
         if self.envoy.exited() is not None:
             raise StepProblem("Envoy had ended before")
-        pause_s = parse_duration(step.pause)
+        pause_s = step.lasts_s()
         ended = self.envoy.exited(pause_s) is not None
         return StepResult(missed=f"Envoy runs for another {pause_s:g} s" if ended else "")

@@ -53,7 +53,10 @@ def test_sigterm_to_the_controller_ends_the_workers_and_gives_a_summary(
     monkeypatch.setenv("PYTEST_PLUGINS", "envoyassert.pytest_plugin.plugin,xdist.plugin")
     monkeypatch.delenv("CI", raising=False)
     token = secrets.token_hex(8)
-    for name, more in (("a_quick", ""), ("late", NEVER_READY), ("later", NEVER_READY)):
+    # Each process has two, of which one is late: none takes the last two of another.
+    late = {"late": NEVER_READY, "later": NEVER_READY}
+    for name in ("a_quick", *late, "z_quick"):
+        more = late.get(name, "")
         text = SCENARIO.format(name=name, more=more, token=token if more else "none")
         (tmp_path / f"{name}.envoyassert.yaml").write_text(text)
     output = tmp_path / "output"

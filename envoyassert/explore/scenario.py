@@ -280,7 +280,8 @@ class _State:
             said = dict(_lasting(one.item, with_options=first and not self._envoy))
             if self._draining & names:
                 said.pop("sockets", None)
-            elif self._inherited & names and "sockets" in said:
+            elif self._inherited & names and "sockets" in said and "take" not in one.item:
+                # Those of port 0, which are taken together, are handed over in no case.
                 said["sockets"] = {"live": self._live(one.item["listener"])}
             if self._inherited & names and self._running.workers == 1 and "listened" in said:
                 # One socket that one worker has is of either kind, whatever the config is now.

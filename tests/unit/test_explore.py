@@ -359,6 +359,22 @@ def test_after_a_hot_restart_the_next_epoch_is_meant():
     assert {"process": {"exits": 0}, "envoy": "first", "at_end_of": "hot_restart_2"} in expected
 
 
+def test_after_a_hot_restart_each_of_several_addresses_of_port_0_has_its_own_sockets():
+    def any_port(port=0):
+        return {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
+
+    both = listener(additional_addresses=[any_port(), any_port()])
+    case = replace(pushed_case([both], []), steps=(Step("hot_restart", concurrency=3),))
+    expected = yaml.safe_load(scenario_text(case, VERSION))["expect"]
+    live = {
+        one["listener"]["port"]: (one.get("take"), one["sockets"]["live"])
+        for one in expected
+        if one.get("at_end_of") == "hot_restart_1" and "port" in one.get("listener", {})
+    }
+    del live[9901]
+    assert live == {10000: (None, 3), 0: ("each_address", 3)}
+
+
 def test_sequences_are_searched_for_and_cut_down():
     def attempt(case):
         changed = "stat_prefix" in changes_of(case)

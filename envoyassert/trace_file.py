@@ -131,7 +131,7 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
             one that was written for other lines.
     """
     reader = _Reader()
-    number = 0
+    number, text = 0, ""
     try:
         for text in lines:
             number += 1
@@ -139,9 +139,11 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     except _OtherFormatError as error:
         raise TraceFileError(f"{path}:{number}:1: error: {error}", _REMEDY) from error
     except ValueError as error:
-        said = str(error)[:_LONGEST]  # a key may be as long as the line
+        said, remedy = str(error)[:_LONGEST], ""  # a key may be as long as the line
+        if not _is_json(text):
+            said, remedy = "it is not JSON", _REMEDY if reader.header is None else _CUT_OFF
         raise TraceFileError(
-            f"{path}:{number}:1: error: not a line of a trace file: {said}"
+            f"{path}:{number}:1: error: not a line of a trace file: {said}", remedy
         ) from error
     header, end = reader.header, reader.end
     if header is None:
@@ -168,10 +170,21 @@ def parse_trace(lines: Iterable[str], path: str = "<trace>") -> Trace:
     return trace
 
 
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    except (ValueError, RecursionError):
+        pass  # its numbers or its depth are beyond Python's limits
+    return True
+
+
 #: How the lines of events begin that are written here; those of other files are found by `call`.
 _EVENT = '{"ts":'
 #: Of what is wrong with a line, so many characters are shown.
 _LONGEST = 400
+_CUT_OFF = "record the run again; the file was cut off or edited"
 _REMEDY = "pass a file written by `envoyassert record` or `envoyassert import`"
 
 

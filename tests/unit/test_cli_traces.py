@@ -239,7 +239,18 @@ BROKEN_TRACES = {
     "empty": (lambda text: "", "{path}: error: the file is empty"),
     "cut off": (cut, "{path}: error: the file has no closing line, so it was cut off"),
     "not a trace": (lambda text: '{"a": 1}\n', "{path}:1:1: error: expected a header with format"),
-    "not JSON": (lambda text: text + "oops\n", "{path}:{last}:1: error: not a line of a trace"),
+    "not JSON": (
+        lambda text: text + "oops\n",
+        "{path}:{last}:1: error: not a line of a trace file: it is not JSON\n  remedy: record",
+    ),
+    "cut off in a line": (
+        lambda text: text[:-9],
+        "{path}:{last}:1: error: not a line of a trace file: it is not JSON\n  remedy: record",
+    ),
+    "a config": (
+        lambda text: "node: {id: a}\n",
+        "{path}:1:1: error: not a line of a trace file: it is not JSON\n  remedy: pass a file",
+    ),
     "another version": (
         lambda text: text.replace("envoyassert-trace/2", "envoyassert-trace/9", 1),
         "{path}:1:1: error: expected a header with format envoyassert-trace/2, found 'envoya",

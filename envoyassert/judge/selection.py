@@ -297,7 +297,11 @@ def _at_port_zero(
     mine = _at(graph, protocol, places)
     failed = [*shared.failed.get(place, [])]
     failed += [call for s in mine for call in s.failed_binds if s.asked_for(call) in places]
-    handed_on = tuple(shared.handed_on.get(place, ()))
+    handed_on = tuple(
+        (socket, until_ns)
+        for root, until_ns in shared.handed_on.get(place, ())
+        for socket in _followed([root], roots, protocol, graph)
+    )
     return AddressSockets(address, rank, found, tuple(failed), possible, handed_on)
 
 

@@ -46,14 +46,18 @@ class Owned:
         return replace(address, path=path, netns=netns.replace("${rundir}", self._rundir))
 
     def before(self, record: ListenerRecord | None) -> list[KernelSocket]:
-        """Return the sockets at the addresses that a listener of OLD has."""
-        return self._sockets_of(record, self._transition.old, self._graph)
+        """Return the sockets at the addresses that a listener of OLD has.
+
+        Those of port 0 are among them that the change gives to another listener.
+        """
+        return self._sockets_of(record, self._transition.old, self._graph, handed_on=True)
 
     def after(self, record: ListenerRecord | None) -> list[KernelSocket]:
         """Return the sockets at the addresses that a listener of NEW has.
 
-        Where it asks for port 0, those that it had are its own, if they are open; else those that
-        were made in the change, in the order of the listeners that need some.
+        Where it asks for port 0, those are its own that Envoy lists, if they are open. Without such
+        a list they are those that it had; else those that were made in the change, in the order of
+        the listeners that need some.
         """
         if record is None:
             return []
@@ -62,6 +66,10 @@ class Owned:
         found = self._sockets_of(mine, tuple(fixed), self._graph)
         if mine.addresses == record.addresses:
             return found
+        zero = tuple(map(_at_zero, self._transition.new))
+        shown = self._sockets_of(_at_zero(record), zero, self._graph)
+        if shown := [one for one in shown if one.number in self.listening]:
+            return [*found, *shown]
         stay = {one.name: self._stay_at_zero(one) for one in self._transition.new}
         if stay[record.name]:
             return [*found, *stay[record.name]]
@@ -143,12 +151,17 @@ class Owned:
         record: ListenerRecord | None,
         records: tuple[ListenerRecord, ...],
         graph: SocketGraph,
+        *,
+        handed_on: bool = False,
     ) -> list[KernelSocket]:
         if record is None:
             return []
         known = [replace(one, addresses=tuple(map(self.here, one.addresses))) for one in records]
         parts = parts_of(known[records.index(record)], graph, tuple(known))
-        return [socket for part in parts for socket in part.sockets]
+        found = [socket for part in parts for socket in part.sockets]
+        if handed_on:
+            found += [socket for part in parts for socket, _ in part.handed_on]
+        return found
 
 
 def has_place(record: ListenerRecord | None, place: Place) -> bool:

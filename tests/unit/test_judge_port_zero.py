@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +19,8 @@ from envoyassert.scenario.selector import Selector
 from envoyassert.testing import TraceBuilder, parse_address
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import ListenerRecord, Trace
+from envoyassert.transition.owned import Owned
+from envoyassert.transition.scenario import Transition
 
 PASS, FAIL, INCONCLUSIVE = Status.PASS, Status.FAIL, Status.INCONCLUSIVE
 AT_REST = {f"listener_manager.total_listeners_{state}": 0 for state in ("draining", "warming")}
@@ -352,5 +355,31 @@ def test_a_listener_that_came_later_did_not_ask_before() -> None:
     run = Run(B)
     run.ask(1001, 22)
     run.phase("startup", B)
-    run.phase("push", A, B)
-    assert ports(run.build(), "b") == {1001}
+    run.ask(1002, 22)
+    run.phase("push", B)
+    run.phase("later", A, B)
+    assert ports(run.build(), "b") == {1001, 1002}
+
+
+def test_what_was_bound_to_the_port_of_a_socket_is_handed_on_with_it() -> None:
+    run = Run(A, B)
+    run.ask(1001, 11)
+    other = run.socket(run.main)
+    run.bind(run.main, other, "127.0.0.1:1001")
+    run.ask(1002, 22)
+    run.phase("startup", A, B, a=1001, b=1002)
+    run.phase("push", B, C, A, b=1002, c=1001)
+    trace = run.build()
+    assert [len(selected(trace, name).handed_on) for name in "abc"] == [2, 0, 0]
+    assert [len(selected(trace, name).sockets) for name in "abc"] == [0, 1, 2]
+
+
+def test_a_change_gives_the_sockets_of_one_listener_to_another() -> None:
+    trace = handed_on()
+    change = cast(Transition, SimpleNamespace(old=(A, B), new=(B, C)))
+    ends = [phase.end_ns for phase in trace.phases]
+    owned = Owned(change, trace, fold(trace), ends[0], ends[1])
+    before = [[str(s.address) for s in owned.before(one)] for one in (A, B)]
+    after = [[str(s.address) for s in owned.after(one)] for one in (B, C)]
+    assert before == [["127.0.0.1:1001"], ["127.0.0.1:1002"]]
+    assert after == [["127.0.0.1:1002"], ["127.0.0.1:1001"]]

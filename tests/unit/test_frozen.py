@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -182,10 +183,34 @@ def test_program_reads_no_plugins_for_pydantic(tmp_path):
     assert done.stdout.decode().splitlines()[-1] == "True False"
 
 
+def test_models_of_others_have_the_plugins_of_pydantic(tmp_path):
+    """Those of a user's conftest.py had none under `envoyassert run`."""
+    package = tmp_path / "noted-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: noted\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[pydantic]\nnoted = noted:plugin\n")
+    (tmp_path / "noted.py").write_text(
+        "class Plugin:\n"
+        "    def new_schema_validator(self, schema, model, path, *more):\n"
+        "        print('noted', path.module)\n"
+        "        return None, None, None\n"
+        "plugin = Plugin()\n"
+    )
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    text = "from pydantic import BaseModel\nclass One(BaseModel):\n    a: int\n"
+    (tests / "conftest.py").write_text(text)
+    (tests / "one.yaml").write_text("name: one\nenvoy: {config: {}}\nexpect: []\n")
+    words = [sys.executable, "-m", "envoyassert", "run", "--collect-only", "-s", "."]
+    path = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(words, cwd=tests, env=path, capture_output=True, text=True)
+    noted = [line for line in done.stdout.splitlines() if line.startswith("noted")]
+    assert noted == ["noted conftest"], done
+
+
 def test_other_names_are_those_of_the_real_module(monkeypatch):
     real = importlib.import_module(_NoPlugins.NAME)
     instead = _NoPlugins(_NoPlugins.NAME)
     monkeypatch.setitem(sys.modules, _NoPlugins.NAME, instead)
-    assert [*instead.get_plugins()] == []
     assert not hasattr(instead, "__path__")
     assert instead.PYDANTIC_ENTRY_POINT_GROUP == real.PYDANTIC_ENTRY_POINT_GROUP

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from envoyassert.addresses import Address
 from envoyassert.events import Event
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 from envoyassert.option_values import OptionValue
 from envoyassert.ranges import I32, I64, U32, U64, ListenerProtocol, Name, Natural, Pid
 
@@ -175,6 +175,8 @@ class Network:
     error: str = ""
     others: Mapping[str, Natural | None] = field(default_factory=dict)
 
+    __repr__ = brief_repr
+
     def knows(self, netns: str) -> bool:
         """Whether a namespace was asked, by the file that it was entered by; "" for Envoy's own."""
         return not self.error and (not netns or netns in self.others)
@@ -210,6 +212,8 @@ class EnvoyAccount:
     listeners: tuple[EnvoyListener, ...] = ()
     stats: dict[str, U64] = field(default_factory=dict)
     error: str = ""
+
+    __repr__ = brief_repr
 
 
 @frozen
@@ -248,6 +252,8 @@ class Witness:
     threads: tuple[WitnessThread, ...] = ()
     holders: tuple[OtherHolder, ...] = ()
 
+    __repr__ = brief_repr
+
 
 @dataclass
 class SecondWitness:
@@ -265,3 +271,5 @@ class SecondWitness:
     until_ns: Natural
     problems: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
+
+    __repr__ = brief_repr

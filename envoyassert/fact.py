@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief, frozen
 
 
 class Fact:
@@ -33,7 +33,11 @@ class Fact:
         return hash(self.code)
 
     def __repr__(self) -> str:
-        parts = "".join(f", {name}={value!r}" for name, value in self.details.items())
+        # Of a fact within it the code alone: what explains another is a chain without a limit.
+        parts = "".join(
+            f", {name}={value.code if isinstance(value, Fact) else brief(value)}"
+            for name, value in self.details.items()
+        )
         return f"Fact({self.code!r}{parts})"
 
 

@@ -8,7 +8,8 @@ methods are the same for all.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from enum import Enum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -21,6 +22,8 @@ else:
 
 
 T = TypeVar("T")
+#: How many characters of a text `brief_repr` shows.
+_SHOWN = 60
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
@@ -108,6 +111,27 @@ def _comparison(names: list[str]) -> dict[str, Callable[..., Any]]:
         return hash(values(self))
 
     return {"__eq__": equal, "__hash__": hashed}
+
+
+def brief_repr(self: Any) -> str:
+    """Return a `__repr__` of constant size, for dataclasses that hold much or refer to each other.
+
+    pytest shows the arguments of each frame that an interrupt met. The whole of a trace would take
+    up to a minute. A collection is shown by its size, another object by its class.
+    """
+    fields = dataclasses.fields(self)
+    shown = (f"{field.name}={brief(getattr(self, field.name, None))}" for field in fields)
+    return f"{self.__class__.__qualname__}({', '.join(shown)})"
+
+
+def brief(value: object) -> str:
+    """Return text of constant size for a value: see `brief_repr`."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")
+    if value is None or isinstance(value, (bool, int, float, Enum)):
+        return repr(value)
+    name = value.__class__.__qualname__
+    return f"<{name} of {len(value)}>" if isinstance(value, Collection) else f"<{name}>"
 
 
 def _repr(self: Any) -> str:

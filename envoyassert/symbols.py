@@ -14,7 +14,7 @@ from dataclasses import field
 from typing import Any
 
 from envoyassert.events import Event
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 
 #: How many frames of a stack are recorded, the innermost ones; EA_FRAME_COUNT of bpf/events.h.
 DEPTH = 8
@@ -58,6 +58,8 @@ class Symbols:
     names: Mapping[str, str] = field(default_factory=dict)
     callees: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, ObjectFile] = field(default_factory=dict)
+
+    __repr__ = brief_repr
 
     def to_json(self) -> dict[str, Any]:
         """Return the table as JSON types."""

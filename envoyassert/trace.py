@@ -14,7 +14,7 @@ from envoyassert.accounts import SecondWitness, Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.excerpt import Excerpt
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 from envoyassert.naming import ATTACHED as ATTACHED  # noqa: PLC0414 - part of a trace
 from envoyassert.naming import EACH as EACH  # noqa: PLC0414 - part of a trace
 from envoyassert.naming import FIRST as FIRST  # noqa: PLC0414 - part of a trace
@@ -124,6 +124,8 @@ class Header:
     where: dict[str, str] = field(default_factory=dict)
     inner_pids: dict[str, Pid] = field(default_factory=dict)
     config: dict[str, Any] | None = None
+
+    __repr__ = brief_repr
 
 
 @frozen
@@ -297,6 +299,8 @@ class Member:
     outcome: Outcome
     witness: Witness | None = None
 
+    __repr__ = brief_repr
+
 
 @frozen
 class Phase:
@@ -332,6 +336,8 @@ class Phase:
     envoys: tuple[Member, ...] = ()
     strangers: tuple[ForeignSocket, ...] = ()
 
+    __repr__ = brief_repr
+
 
 @dataclass
 class Trace:
@@ -347,6 +353,8 @@ class Trace:
     phases: tuple[Phase, ...] = ()
     symbols: Symbols = field(default_factory=Symbols)
     second: SecondWitness | None = None
+
+    __repr__ = brief_repr
 
     def accounts(self) -> Iterator[Witness]:
         """Yield what kernel and Envoy said, at the end of each phase and of the run."""

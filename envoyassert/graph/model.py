@@ -16,7 +16,7 @@ from envoyassert.accounts import Witness
 from envoyassert.addresses import Address
 from envoyassert.events import Event
 from envoyassert.fact import Fact
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 from envoyassert.graph.passes import Pass
 from envoyassert.names import IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP
 from envoyassert.option_values import OptionValue
@@ -66,6 +66,8 @@ class Thread:
     exited_ns: int | None = None
     of_envoy: bool = True
 
+    __repr__ = brief_repr
+
     @property
     def name(self) -> str:
         """Its last name; threads are named by their creator, after their birth."""
@@ -111,6 +113,8 @@ class Process:
     signal: int | None = None
     executed: bool = True
 
+    __repr__ = brief_repr
+
 
 @dataclass(eq=False, slots=True)
 class Call:
@@ -120,6 +124,8 @@ class Call:
     thread: Thread
     descriptor: Descriptor | None
     certain: bool
+
+    __repr__ = brief_repr
 
 
 @dataclass(eq=False, slots=True)
@@ -131,6 +137,8 @@ class OptionSet:
     value: OptionValue
     phase: str
     call: Call
+
+    __repr__ = brief_repr
 
 
 @dataclass(eq=False, slots=True)
@@ -160,6 +168,8 @@ class Descriptor:
     closed_ns: int | None = None
     tainted_ns: int | None = None
     registrations: Few[Registration] = ()
+
+    __repr__ = brief_repr
 
     @property
     def is_open(self) -> bool:
@@ -237,6 +247,8 @@ class KernelSocket:
     handed_over_ns: int | None = None
     holding: int = 0
 
+    __repr__ = brief_repr
+
     @property
     def is_open_to_clients(self) -> bool:
         """Whether connections or datagrams could still come in at the end."""
@@ -303,6 +315,8 @@ class Epoll:
     waiters: list[Thread] = field(default_factory=list)
     registrations: list[Registration] = field(default_factory=list)
 
+    __repr__ = brief_repr
+
 
 @dataclass(eq=False, slots=True)
 class Registration:
@@ -315,6 +329,8 @@ class Registration:
     since_ns: int
     until_ns: int | None = None
     certain: bool = True
+
+    __repr__ = brief_repr
 
     @property
     def is_live(self) -> bool:
@@ -387,6 +403,8 @@ class SocketGraph:
     phases: tuple[Phase, ...] = ()
     calls: dict[str, list[Call]] = field(default_factory=dict)
     _by_event: dict[str, dict[int, Call]] = field(default_factory=dict)
+
+    __repr__ = brief_repr
 
     def call_of(self, event: Event) -> Call | None:
         """Return what the graph knows of a call; None if it was on no socket."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from envoyassert.events import Event
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 from envoyassert.graph.model import Call, SocketGraph, Thread
 from envoyassert.judge.interval import Interval, count_of, wanted_interval
 from envoyassert.judge.near import Mismatch
@@ -168,6 +168,8 @@ class Context:
     pids: frozenset[int] | None = None
     whole: SocketGraph | None = None
     work: Work = field(default_factory=Work)
+
+    __repr__ = brief_repr
 
     @cached_property
     def _known(self) -> dict[tuple[Callable[[Any, Any], Any], Hashable], Any]:

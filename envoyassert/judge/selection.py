@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 
 from envoyassert.addresses import Address, canonical_host
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 from envoyassert.graph.model import Call, KernelSocket, SocketGraph, place_key
 from envoyassert.judge.port_zero import shares
 from envoyassert.judge.values import Fact
@@ -44,6 +44,8 @@ class Selection:
     possible: tuple[KernelSocket, ...] = ()
     handed_on: tuple[tuple[KernelSocket, int], ...] = ()
 
+    __repr__ = brief_repr
+
     @property
     def members(self) -> set[int]:
         """`id()` of every socket that was bound to the address, or failed to be."""
@@ -71,6 +73,8 @@ class AddressSockets:
     failed: tuple[Call, ...]
     possible: tuple[KernelSocket, ...] = ()
     handed_on: tuple[tuple[KernelSocket, int], ...] = ()
+
+    __repr__ = brief_repr
 
     @property
     def title(self) -> str:

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from envoyassert.calls import KERNEL_FACTS, TIMED_AT_ENTRY
 from envoyassert.events import Event
 from envoyassert.fact import Fact
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 from envoyassert.graph.descriptor_tables import succeeded
 from envoyassert.graph.model import Descriptor, KernelSocket, Registration, SocketGraph
 from envoyassert.trace import Trace
@@ -200,3 +200,5 @@ class KernelComparison:
     unasked: dict[KernelSocket, Fact] = field(default_factory=dict)
     untold: Counter[str] = field(default_factory=Counter)
     unnoted: Counter[str] = field(default_factory=Counter)
+
+    __repr__ = brief_repr

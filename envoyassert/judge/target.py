@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from envoyassert.addresses import Address
 from envoyassert.errors import guarded
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, Thread
 from envoyassert.judge.context import Context, Subject
 from envoyassert.judge.values import Fact, Shape, fault
@@ -125,6 +125,8 @@ class Target:
     selector: Selector
     addresses: tuple[Address, ...] = ()
     role: str = ""
+
+    __repr__ = brief_repr
 
     def calls(self, name: str) -> list[Call]:
         """Return the successful bind or listen calls that count, in time order."""

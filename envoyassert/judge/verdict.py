@@ -7,7 +7,7 @@ from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from envoyassert.frozen import frozen
+from envoyassert.frozen import brief_repr, frozen
 
 # Every command knows the statuses, for its exit code; few need what a finding is made of.
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class Certificate:
     checks: tuple[Check, ...] = ()
     uncompared: Mapping[int, Fact] = field(default_factory=dict)
 
+    __repr__ = brief_repr
+
     @property
     def missing(self) -> tuple[Check, ...]:
         """The checks that failed."""
@@ -129,6 +131,8 @@ class Verdict:
     findings: tuple[Finding, ...]
     certificate: Certificate
     assumed: tuple[str, ...] = field(default=())
+
+    __repr__ = brief_repr
 
     def with_status(self, status: Status) -> tuple[Finding, ...]:
         """Return the findings of one status."""

@@ -267,7 +267,7 @@ def as_handed_on(context: Context, finding: Finding, item: Conditional) -> Findi
         item: the expectation.
     """
     listeners = context.trace.header.listeners
-    zero = {one.name for one in listeners if any(a.port == 0 for a in one.addresses)}
+    zero = context.once(_on_port_zero, None)
     if not zero or finding.status is Status.INCONCLUSIVE:
         return finding
     meant = [selector for selector in models_in(item, Selector) if selector.name in zero]
@@ -281,6 +281,12 @@ def as_handed_on(context: Context, finding: Finding, item: Conditional) -> Findi
                     finding, status=Status.INCONCLUSIVE, reason=reason, near=(), cause=None
                 )
     return finding
+
+
+def _on_port_zero(context: Context, _: None) -> frozenset[str]:
+    """Return the names of the listeners for which the kernel is to choose a port."""
+    listeners = context.trace.header.listeners
+    return frozenset(one.name for one in listeners if any(a.port == 0 for a in one.addresses))
 
 
 def _is_of_the_past(finding: Finding, item: Conditional) -> bool:

@@ -39,6 +39,20 @@ class _Left:
 _left = _Left()
 
 
+class _Frozen:
+    """Whether another library has frozen objects: to count them takes as long as to search them."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __bool__(self) -> bool:
+        self.seen = self.seen or gc.get_freeze_count() > 0
+        return self.seen
+
+
+_frozen = _Frozen()
+
+
 @contextmanager
 def collection_paused(*, cycles: bool = False) -> Iterator[None]:
     """Do not look for garbage in cycles meanwhile: what is made here is all kept.
@@ -64,7 +78,7 @@ def collection_paused(*, cycles: bool = False) -> Iterator[None]:
             if cycles:
                 _left.leave(gc.get_count()[0])
             # What another library has frozen stays so.
-            if not gc.get_freeze_count():
+            if not _frozen:
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()

@@ -128,13 +128,21 @@ def test_what_a_search_looked_at_is_not_left(before: int, monkeypatch: pytest.Mo
     assert generations == []
 
 
-def test_what_a_library_froze_stays_frozen() -> None:
+def test_what_a_library_froze_stays_frozen_and_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collection, "_frozen", collection._Frozen())
     gc.freeze()
-    frozen = gc.get_freeze_count()
+    counts = [frozen := gc.get_freeze_count()]
+    counted = gc.get_freeze_count
     try:
-        with collection_paused():
-            pass
+        with monkeypatch.context() as patched:
+            patched.setattr(gc, "get_freeze_count", counts.pop)
+            for _ in range(3):
+                with collection_paused():
+                    pass
 
-        assert gc.get_freeze_count() == frozen
+        assert counts == []
+        assert counted() == frozen
     finally:
         gc.unfreeze()

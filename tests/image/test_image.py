@@ -29,6 +29,7 @@ from tests.distros.catalogue import distribution
 from tests.distros.settings import handed_on, paths_in, pip_environment
 from tests.distros.tree import root_tree
 from tests.e2e.pods import container_runtime
+from tests.one_socket import CONFIG
 
 pytestmark = [pytest.mark.bpf, pytest.mark.docker, pytest.mark.envoy, pytest.mark.timeout(1200)]
 
@@ -48,18 +49,6 @@ def container_of(manifest: str) -> dict[str, Any]:
 JOB, DAEMONSET = container_of("job.yaml"), container_of("daemonset.yaml")
 SHARDS = container_of("shards.yaml")
 CAPABILITIES = JOB["securityContext"]["capabilities"]["add"]
-CONFIG = """
-admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}
-static_resources:
-  listeners:
-  - name: ingress
-    address: {socket_address: {address: 0.0.0.0, port_value: 10000}}
-    enable_reuse_port: false
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.echo
-        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}
-"""
 SCENARIO = """
 name: beside
 expect:

@@ -14,8 +14,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 
 from tests.browser_page import NARROW, WIDE, browser, opened
+from tests.one_socket import CONFIG
 from tests.site.source import ROOT
 
 SCENARIOS = ROOT / "scenarios"
@@ -32,27 +34,13 @@ RUNS = {
 #: What the atlas has: some that differ from version to version.
 ATLAS = ("reuse_port_on", "reuse_port_off", "udp", "lds_backlog_update", "unix_path", "port_taken")
 VERSIONS = "1.36.4 1.40.0"
-CONFIG = """\
-    admin:
-      address: {socket_address: {address: 127.0.0.1, port_value: 9901}}
-    static_resources:
-      listeners:
-      - name: ingress
-        address: {socket_address: {address: 0.0.0.0, port_value: 10000}}
-        enable_reuse_port: false
-        filter_chains:
-        - filters:
-          - name: envoy.filters.network.echo
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo
-"""
 FAILING = f"""\
 name: a_socket_per_worker
 description: Each worker should have a kernel socket of its own, but the config asks for one alone.
 envoy:
   concurrency: 2
   config:
-{CONFIG}expect:
+{indent(CONFIG, "    ")}expect:
 - listener: {{name: ingress}}
   bound: {{times: workers, by: main}}
   sockets: workers
@@ -90,9 +78,8 @@ def make_pages(directory: Path) -> dict[str, Path]:
     directory.mkdir(parents=True)
     (directory / "a_socket_per_worker.yaml").write_text(FAILING)
     (directory / "log.yaml").write_text(OF_LOG)
-    old = "\n".join(line.removeprefix("    ") for line in CONFIG.splitlines())
-    (directory / "old.yaml").write_text(old)
-    (directory / "new.yaml").write_text(old.replace("enable_reuse_port: false\n    ", ""))
+    (directory / "old.yaml").write_text(CONFIG)
+    (directory / "new.yaml").write_text(CONFIG.replace("enable_reuse_port: false\n    ", ""))
     shipped = [str(SCENARIOS / f"{name}.yaml") for name in RUNS.values() if name in _shipped()]
     _envoyassert(
         *("run", "--once", "--html", "session", "--keep=all"),

@@ -22,7 +22,7 @@ from envoyassert.report.results import RunDocument
 from envoyassert.report.summary import EXECUTED, SKIPPED
 from envoyassert.report.verdict_json import FindingPart, Judgement, ValuesPart, WordsPart
 from tests.odd_text import ODD, raw_in
-from tests.unit.test_report_results import MACHINE
+from tests.unit.some_machine import MACHINE
 
 HOSTILE = "<script>alert('&\"')</script>"
 

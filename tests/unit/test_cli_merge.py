@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.outputs.merged import merge_reports
-from envoyassert.report.parts import AskedPart, Location, MachinePart, ScenarioPart
+from envoyassert.report.parts import AskedPart, Location, ScenarioPart
 from envoyassert.report.results import (
     Attempt,
     RunDocument,
@@ -18,16 +18,7 @@ from envoyassert.report.results import (
 )
 from envoyassert.report.summary import RunRecord
 from tests.unit import cli_words
-
-MACHINE = MachinePart(
-    kernel="6.1.0",
-    architecture="x86_64",
-    system="Debian",
-    host="node",
-    cpus=2,
-    python="3.11",
-    envoyassert="0.1.0",
-)
+from tests.unit.some_machine import MACHINE
 
 
 def write_report(

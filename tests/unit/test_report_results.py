@@ -11,7 +11,6 @@ from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.report.failure import RunContext
 from envoyassert.report.figures import figures_of
-from envoyassert.report.parts import MachinePart
 from envoyassert.report.places import Place
 from envoyassert.report.results import (
     SCHEMA_FILE,
@@ -23,17 +22,9 @@ from envoyassert.report.summary import RunRecord
 from envoyassert.report.verdict_json import verdict_json
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import Trace
+from tests.unit.some_machine import MACHINE
 
 VALIDATOR = jsonschema_rs.Draft202012Validator(results_schema())
-MACHINE = MachinePart(
-    kernel="6.1",
-    architecture="x86_64",
-    system="Linux",
-    host="h",
-    cpus=2,
-    python="3",
-    envoyassert="0",
-)
 
 
 def test_schema_file_is_current():

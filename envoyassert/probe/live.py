@@ -238,6 +238,8 @@ class Probe:
     def arm(self, run_id: str, records: int = UNLIMITED) -> Arm:
         """Begin to watch processes whose environment says `ENVOYASSERT_RUN=<run_id>` at exec.
 
+        What runs before it left in the ring is dropped first, so that it has all of the room.
+
         Args:
             run_id: 16 lower-case hexadecimal digits.
             records: how many the run may have. The one after ends it in the kernel: it counts as
@@ -250,6 +252,7 @@ class Probe:
         if not _RUN_ID.fullmatch(run_id):
             raise ValueError(f"a run id has 16 hexadecimal digits, not {run_id!r}")
         _check_records(records)
+        self._runs.make_room()
         misses = self._runs.misses()
         return Arm(self._runs, run_id, self._runs.add(run_id, records), misses)
 
@@ -266,6 +269,7 @@ class Probe:
         Raises:
             RuntimeError: 256 runs are armed; 16 by this worker of those that share a probe.
         """
+        self._runs.make_room()
         misses = self._runs.misses()
         serial = self._runs.add("")
         known: set[int] = set()
@@ -303,6 +307,7 @@ class Probe:
             if self._selecting is None:
                 self._selecting = Probe(Program(DEFAULT_RING_PAGES))
             return self._selecting.select(selection, limit, records)
+        self._runs.make_room()
         return Selected(self._runs, self._pool, selection, limit, records)
 
     def measure_cost(self, pairs: int = 5) -> Cost:

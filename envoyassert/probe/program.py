@@ -182,6 +182,15 @@ class Program:
         """
         return self._ring.read(_PIECES_AT_ONCE)
 
+    @property
+    def unread(self) -> tuple[int, int]:
+        """The positions in the ring between which there is something to read; they only grow."""
+        return self._ring.unread
+
+    def skip_ring(self) -> None:
+        """Empty the ring without reading it, while no run is watched by this worker."""
+        self._ring.skip()
+
     def let_select(self) -> None:
         """Load and attach what compares processes with selections, unless that was done.
 

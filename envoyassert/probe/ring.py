@@ -63,6 +63,17 @@ class Ring:
             self._own[0] = start + size
         return found
 
+    @property
+    def unread(self) -> tuple[int, int]:
+        """The positions between which there is something to read; they only grow."""
+        return self._own[0], self._theirs[0]
+
+    def skip(self) -> None:
+        """Free all places without reading; nothing is to be written meanwhile that is wanted."""
+        end = self._theirs[0]
+        self._in_order()
+        self._own[0] = end
+
     def _pieces(self, first: int, size: int, most: int) -> tuple[list[bytes], int]:
         """Return pieces, and how many bytes of the ring they take.
 

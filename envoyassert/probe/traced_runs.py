@@ -102,6 +102,26 @@ class Runs:
                 program.runs.set(run_id.encode(), _NUMBER.pack(serial))
             return serial
 
+    def make_room(self) -> None:
+        """Empty the ring of what runs left there that are over: it would be lost room for the next.
+
+        What other runs wrote up to now is collected.
+
+        Raises:
+            RecordError: the ring held bytes that are not records.
+        """
+        with self.lock:
+            self._program.flush()
+            if not self._runs:
+                self._program.skip_ring()
+                return
+            begin, end = self._program.unread
+            while begin < end:
+                self.collect()
+                before, (begin, _) = begin, self._program.unread
+                if begin == before:
+                    return  # the next one is being written: `drain` reads it
+
     def mark_running(self, serial: int, pid: int) -> None:
         """Let a process that runs already belong to a run from now on, with all its threads.
 

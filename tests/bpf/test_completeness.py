@@ -86,6 +86,49 @@ def test_full_ring_loses_exactly_what_is_counted_as_dropped(tiny):
     assert snapshot.marked
 
 
+@pytest.fixture
+def small(require_bpf):
+    """A probe whose ring holds some hundred records: a short run, and no burst."""
+    with Probe.load(ring_pages=8) as loaded:
+        yield loaded
+
+
+def fill(probe):
+    """Let a run write more than the ring holds, and end it without reading."""
+    with probe.arm(new_run_id()) as arm:
+        run_python(BURST, arm.run_id)
+        assert arm.counters().dropped > 0
+
+
+def listened(arm):
+    """Return the numbers that a run listened with, of which nothing may be lost."""
+    arm.drain(DRAIN_S)
+    snapshot = arm.snapshot()
+    assert snapshot.drained
+    assert snapshot.marked
+    assert [cpu.dropped for cpu in snapshot.cpus if cpu.dropped] == []
+    return [event.args["backlog"] for event in snapshot.events if event.call == "listen"]
+
+
+def test_run_after_one_that_filled_the_ring_is_whole(small):
+    for number in range(3):
+        fill(small)
+        with small.arm(new_run_id()) as arm:
+            run_python(f"libc.listen(-1, {number})", arm.run_id)
+            assert listened(arm) == [number]
+
+
+def test_run_beside_one_that_filled_the_ring_keeps_what_it_wrote(small):
+    with small.arm(new_run_id()) as beside:
+        run_python("libc.listen(-1, 1)", beside.run_id)
+        fill(small)
+        with small.arm(new_run_id()) as arm:
+            run_python("libc.listen(-1, 2)", arm.run_id)
+            run_python("libc.listen(-1, 3)", beside.run_id)
+            assert listened(arm) == [2]
+            assert listened(beside) == [1, 3]
+
+
 def test_loss_is_a_gap_in_the_numbers_of_its_cpu(tiny):
     with tiny.arm(new_run_id()) as arm:
         # Read in between: records before and after the loss survive.

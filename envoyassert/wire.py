@@ -4,19 +4,19 @@ The ctypes classes are the layout on this side; `static_asserts` turns them into
 together with `bpf/events.h`, so that a difference between the two is refused when the probe is
 loaded, before a wrong byte is decoded. The types of records are those of `envoyassert.calls`; the
 program gets them as `enum ea_type`. Decoding itself uses precompiled `struct` formats of the
-same sizes, and gives equal arguments of one call as one object: a run has few different ones.
+same sizes. Records with equal arguments differ in few numbers, so only these are made of each; the
+rest is read once, and its arguments are one object. A run has few different ones.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter, lt
-from typing import Any
+from typing import Any, TypeAlias
 
 from envoyassert.calls import SOURCES, TYPES
-from envoyassert.calls.row import Decode
 from envoyassert.calls.sockets import SETSOCKOPT
 from envoyassert.calls.tasks import EXEC_HEAD
 from envoyassert.collection import collection_paused
@@ -157,18 +157,23 @@ def _format(layout: type[ctypes.Structure]) -> struct.Struct:
     return made
 
 
-#: A record but for its run; both numbers of the thread, and the arguments, as bytes.
-_RECORD = struct.Struct("=QqQ4xI8sHBBHH24s")
 _FRAME = _format(Frame)
-if _RECORD.size != _format(Record).size:
-    raise AssertionError("the head of a record has another size")
+#: What varies from record to record: all before the type but for the run; the thread as bytes.
+_VARYING = "=QqQ4xI8sH"
+_TYPE = Record.type.offset
+if struct.calcsize(_VARYING) != _TYPE:
+    raise AssertionError("the type of a record is at another place")
+#: Type, flags, number of frames and length of a record, which its arguments follow.
+_ABOUT = struct.Struct("=BBHH")
+if _TYPE + _ABOUT.size != Record.args.offset:
+    raise AssertionError("the arguments of a record are at another place")
 _IDS = struct.Struct("=II")
 _ARGS = struct.Struct("=6i")
 
 #: Run, sequence number, CPU, number of frames and length of a record without decoding it.
 _ROUTE = struct.Struct(f"={Record.run.offset}xII8xH2xHH")
 
-RECORD_SIZE = _RECORD.size
+RECORD_SIZE = ctypes.sizeof(Record)
 
 
 def records_of(piece: bytes) -> Iterator[tuple[int, int, int, bytes]]:
@@ -228,17 +233,29 @@ def static_asserts() -> str:
     return "\n".join(lines) + "\n"
 
 
-#: Indexed by type: name, decoder of the arguments, how many bytes of them it looks at, which parts
-#: of these if not all, whether there is a result.
-_DECODERS: list[tuple[str, Decode, int, tuple[slice, slice] | None, bool] | None] = [None] * 256
-for _number, (_source, _row) in SOURCES.items():
-    _has_result = not (_row.is_fact or _row.at_entry)
-    _first, _last = _source.pointers
-    _parts = (slice(4 * _first), slice(4 * _last, 4 * _source.words)) if _last else None
-    _DECODERS[_number] = (_row.name, _source.decode, 4 * _source.words, _parts, _has_result)
+def _splitter(words: int, pointers: tuple[int, int]) -> Callable[[bytes], tuple[Any, ...]]:
+    """Return what takes a record apart: what varies, then what the arguments follow from.
+
+    The latter is in two parts, for pointers may be between them.
+
+    Args:
+        words: how many arguments are looked at.
+        pointers: which of these are not, see `Source`.
+    """
+    first, behind = pointers if pointers[1] else (words, words)
+    parts = f"{_ABOUT.size + 4 * first}s{4 * (behind - first)}x{4 * (words - behind)}s"
+    return struct.Struct(_VARYING + parts).unpack_from
+
+
+#: By type; a record of one that is not known is split too, and refused when it is read.
+_SPLIT = [_splitter(6, (0, 0))] * 256
+for _number, (_source, _) in SOURCES.items():
+    _SPLIT[_number] = _splitter(_source.words, _source.pointers)
 
 #: What a fault leaves without a value.
 _FAULTED = ("address", "path", "to", "value")
+#: Call, arguments, whether there is a result, whether some of the memory could not be read.
+_Said: TypeAlias = "tuple[str, dict[str, Any], bool, bool]"
 #: So many different arguments are known at a time.
 _KNOWN = 1 << 14
 
@@ -260,7 +277,8 @@ class Decoder:
         self._waiting: list[tuple[Event, tuple[int, int]]] = []
         self._threads: dict[bytes, tuple[int, int]] = {}
         self._results: dict[int, int] = {}
-        self._args: dict[tuple[int, bytes, bytes, bool], dict[str, Any]] = {}
+        self._returned: dict[bytes, _Said] = {}
+        self._failed: dict[bytes, _Said] = {}
 
     @collection_paused()
     def feed(self, records: Iterable[bytes]) -> None:
@@ -270,35 +288,23 @@ class Decoder:
             RecordError: too short, of unknown type, or contradicting its own lengths.
         """
         made: list[Event] = []
-        append, unpack, threads = made.append, _RECORD.unpack_from, self._threads
-        decoders, same_result, known = _DECODERS, self._results.setdefault, self._args
+        append, threads, same_result = made.append, self._threads, self._results.setdefault
+        split, returned, failed = _SPLIT, self._returned, self._failed
         for record in records:
-            if len(record) < RECORD_SIZE:
-                raise RecordError(f"a record of {len(record)} bytes; at least {RECORD_SIZE} needed")
-            ts_ns, ret, stack, seq, ids, cpu, kind, flags, frames, length, words = unpack(record)
-            decoder = decoders[kind]
-            if decoder is None:
-                raise RecordError(f"a record of unknown type {kind}")
-            call, decode_args, used, unused, has_result = decoder
-            data = b""
-            if length or frames:
-                start = RECORD_SIZE + frames * _FRAME.size
-                if len(record) < start + length:
-                    raise RecordError(
-                        f"a {call} record of {len(record)} bytes that claims {start + length}"
-                    )
-                data = record[start : start + length]
-            read = words[:used] if unused is None else words[unused[0]] + words[unused[1]]
-            key = (kind, read, data, ret < 0)
-            args = known.get(key)
-            if flags or args is None:
-                args = decode_args(_ARGS.unpack(words), data, ret)
-                if flags:
-                    _mark(args, flags, length)
-                else:
-                    if len(known) == _KNOWN:
-                        known.clear()
-                    known[key] = args
+            size = len(record)
+            if size < RECORD_SIZE:
+                raise RecordError(f"a record of {size} bytes; at least {RECORD_SIZE} needed")
+            ts_ns, ret, stack, seq, ids, cpu, said, rest = split[record[_TYPE]](record)
+            said += rest
+            if size > RECORD_SIZE:
+                said += record[RECORD_SIZE:]
+            known = failed if ret < 0 else returned
+            read = known.get(said)
+            if read is None:
+                if len(known) >= _KNOWN:
+                    known.clear()
+                read = known[said] = _read(record, ret)
+            call, args, has_result, fault = read
             thread = threads.get(ids)
             if thread is None:
                 thread = threads[ids] = _IDS.unpack(ids)
@@ -311,11 +317,11 @@ class Decoder:
                 args,
                 cpu,
                 seq,
-                bool(flags & FAULT),
+                fault,
             )
             append(event)
             if stack:
-                if frames:
+                if size > RECORD_SIZE and (frames := _ABOUT.unpack_from(record, _TYPE)[2]):
                     self._stacks[thread[0], stack] = _frames(record, frames)
                 self._waiting.append((event, (thread[0], stack)))
         self._name_stacks()
@@ -323,7 +329,7 @@ class Decoder:
 
     def _add(self, made: list[Event]) -> None:
         """Put new events where they belong among those of before."""
-        times = list(map(_time, [*self.events[-1:], *made]))
+        times = [event.ts_ns for event in [*self.events[-1:], *made]]
         self.events += made
         if not all(map(lt, times, times[1:])):
             for key in _ORDER:
@@ -338,6 +344,27 @@ class Decoder:
             else:
                 event.stack = found
         self._waiting = waiting
+
+
+def _read(record: bytes, ret: int) -> _Said:
+    """Return the call of a record, its arguments, whether it has a result, whether it is a fault.
+
+    Raises:
+        RecordError: of unknown type, or contradicting its own lengths.
+    """
+    kind, flags, frames, length = _ABOUT.unpack_from(record, _TYPE)
+    if kind not in SOURCES:
+        raise RecordError(f"a record of unknown type {kind}")
+    source, row = SOURCES[kind]
+    start = RECORD_SIZE + frames * _FRAME.size
+    if len(record) < start + length:
+        raise RecordError(
+            f"a {row.name} record of {len(record)} bytes that claims {start + length}"
+        )
+    words = _ARGS.unpack_from(record, Record.args.offset)
+    args = source.decode(words, record[start : start + length], ret)
+    _mark(args, flags, length)
+    return row.name, args, not (row.is_fact or row.at_entry), bool(flags & FAULT)
 
 
 def _mark(args: dict[str, Any], flags: int, length: int) -> None:

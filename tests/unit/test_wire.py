@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from itertools import product
 from typing import Any
 
 import pytest
@@ -335,6 +336,19 @@ def test_equal_arguments_of_one_call_are_one_object_and_numbers_too():
     assert closed.args == {"fd": 5}
     assert first.ret is second.ret is closed.ret
     assert first.tid is second.tid is closed.tid
+
+
+@pytest.mark.parametrize("constant", sorted(NUMBER))
+def test_record_is_decoded_as_by_itself_after_others_that_differ_little(constant):
+    ones = [tuple(int(n == place) for n in range(6)) for place in range(7)]
+    made = [
+        record(constant, args, ret=ret, data=data, flags=flags, ts_ns=1000 + number)
+        for number, (args, ret, data, flags) in enumerate(
+            product(ones, (0, -1), (b"", IPV4, IPV4[::-1], IPV6), (0, wire.FAULT, wire.TRUNCATED))
+        )
+    ]
+
+    assert decode(made) == [event for each in made for event in decode([each])]
 
 
 def test_record_that_was_not_read_whole_has_arguments_of_its_own():

@@ -7,6 +7,7 @@ be closed before it is seen to be given out again, whichever threads do it.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from envoyassert.calls import CALLS
 from envoyassert.events import Event
@@ -35,6 +36,12 @@ def _closes_on_exec(held: Descriptor | Epoll) -> bool:
         return bool(event.args["cmd"] == "F_DUPFD_CLOEXEC")
     flags = event.args.get("flags", ())
     return not isinstance(flags, int) and CALLS[event.call].cloexec in flags
+
+
+def _end(registrations: Iterable[Registration], ts_ns: int) -> None:
+    for registration in registrations:
+        if registration.until_ns is None:
+            registration.until_ns = ts_ns
 
 
 class DescriptorTables:
@@ -92,7 +99,7 @@ class DescriptorTables:
                     age_ns=event.ts_ns - opened.ts_ns,
                 )
                 self._graph.inconsistencies.append(found)
-            self._drop(event, fd)
+            self.close(event, fd)
         number = event.pid, fd
         generation = self._generations[number] = self._generations.get(number, 0) + 1
         return generation
@@ -120,7 +127,7 @@ class DescriptorTables:
     def copy(self, event: Event, held: Descriptor | Epoll | None, fd: int, origin: str) -> None:
         """Make `fd` stand for what `held` stands for; dup2 and dup3 close `fd` first."""
         if event.call in ("dup2", "dup3"):
-            self._drop(event, fd)
+            self.close(event, fd)
         if isinstance(held, Descriptor):
             copied = self.open(event, fd, held.socket, origin)
             copied.source = held
@@ -145,13 +152,23 @@ class DescriptorTables:
             held.socket.holding += 1
 
     def close(self, event: Event, fd: int) -> None:
-        """Record a close of a number."""
-        self._drop(event, fd)
+        """Record that a number stands for nothing any more, and what ends with it."""
+        held = self.now[event.pid].pop(fd, None)
+        if isinstance(held, Descriptor):
+            held.closed_ns = event.ts_ns
+            socket = held.socket
+            socket.holding -= 1
+            if not socket.holding:
+                socket.closed_ns = event.ts_ns
+                for descriptor in socket.descriptors:
+                    _end(descriptor.registrations, event.ts_ns)
+        elif isinstance(held, Epoll) and not self._is_held(held):
+            _end(held.registrations, event.ts_ns)
 
     def close_range(self, event: Event, first: int, last: int) -> None:
         """Record close_range(2), both ends included."""
         for fd in [fd for fd in self.now[event.pid] if first <= fd <= last]:
-            self._drop(event, fd)
+            self.close(event, fd)
 
     def close_all(self, event: Event) -> None:
         """Record that a process is gone, and its descriptors with it."""
@@ -161,21 +178,7 @@ class DescriptorTables:
         """Record what exec closes."""
         for fd, held in list(self.now[event.pid].items()):
             if _closes_on_exec(held):
-                self._drop(event, fd)
-
-    def _drop(self, event: Event, fd: int) -> None:
-        held = self.now[event.pid].pop(fd, None)
-        ended: list[Registration] = []
-        if isinstance(held, Descriptor):
-            held.closed_ns = event.ts_ns
-            held.socket.holding -= 1
-            if not held.socket.holding:
-                held.socket.closed_ns = event.ts_ns
-                ended = list(held.socket.live_registrations())
-        elif isinstance(held, Epoll) and not self._is_held(held):
-            ended = [r for r in held.registrations if r.is_live]
-        for registration in ended:
-            registration.until_ns = event.ts_ns
+                self.close(event, fd)
 
     def _is_held(self, epoll: Epoll) -> bool:
         """Whether a process that made the epoll, or waits on it, holds it; a bare copy is idle."""

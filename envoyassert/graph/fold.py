@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from envoyassert.calls import CALLS
-from envoyassert.calls.descriptors import CLOSE, CLOSE_RANGE, DUP, FCNTL, RECVMSG, SENDMSG
-from envoyassert.calls.epoll import EPOLL_CTL
+from envoyassert.calls.descriptors import CLOSE_RANGE, DUP, FCNTL, RECVMSG, SENDMSG
 from envoyassert.calls.row import Effect
 from envoyassert.calls.sockets import BIND, CONNECT, GETSOCKNAME, SETSOCKOPT, SHUTDOWN, SOCKETPAIR
 from envoyassert.calls.tasks import EXEC, EXIT, FORK, RENAME, SIGNAL
@@ -240,17 +239,17 @@ class _Folder:
         return descriptor
 
     def _close(self, event: Event, thread: Thread) -> None:
-        args = CLOSE.of(event)
         # close(2): the descriptor is gone even if the call reports an error, but for EBADF.
-        if event.errno == "EBADF":
+        if event.ret and event.errno == "EBADF":
             return
-        held = self.tables.now[event.pid].get(args["fd"])
+        fd = event.args["fd"]
+        held = self.tables.now[event.pid].get(fd)
         if isinstance(held, Descriptor):
             self._note(event, thread, held)
         elif held is None:
             self.ignored["close"] += 1
-            self.namespaces.renumber(event, args["fd"])
-        self.tables.close(event, args["fd"])
+            self.namespaces.renumber(event, fd)
+        self.tables.close(event, fd)
 
     def _close_range(self, event: Event, thread: Thread) -> None:
         args = CLOSE_RANGE.of(event)
@@ -302,8 +301,7 @@ class _Folder:
         self.epolls.wait(event, thread)
 
     def _register(self, event: Event, thread: Thread) -> None:
-        args = EPOLL_CTL.of(event)
-        held = self.tables.now[event.pid].get(args["fd"])
+        held = self.tables.now[event.pid].get(event.args["fd"])
         if not isinstance(held, Descriptor):
             self.ignored["epoll_ctl"] += 1
             return
@@ -360,21 +358,23 @@ class _Folder:
             socket.type = socket.type or "SOCK_STREAM"
 
     def _accept(self, event: Event, call: Call, listener: KernelSocket) -> None:
-        if not event.ok:
+        fd = event.ret
+        if fd is None or fd < 0:
             return
+        sockets = self.graph.sockets
         accepted = KernelSocket(
-            len(self.graph.sockets),
+            len(sockets),
             listener.family,
             listener.type,
             listener.protocol,
             "SOCK_NONBLOCK" in event.args.get("flags", ()),
             "accept",
             event,
-            accepted_from=listener,
-            netns=listener.netns,
         )
-        self.graph.sockets.append(accepted)
-        self.tables.open(event, int(event.ret or 0), accepted, "accept")
+        accepted.accepted_from = listener
+        accepted.netns = listener.netns
+        sockets.append(accepted)
+        self.tables.open(event, fd, accepted, "accept")
 
     def _set_option(self, event: Event, call: Call, socket: KernelSocket) -> None:
         if not succeeded(event):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoyassert.calls.epoll import EPOLL_CTL, EPOLL_WAIT
+from envoyassert.calls.epoll import EPOLL_WAIT
 from envoyassert.events import Event
 from envoyassert.fact import Fact
 from envoyassert.graph.descriptor_tables import DescriptorTables
@@ -47,13 +47,13 @@ class Registrations:
             call: the same as a call on the socket.
             held: the descriptor that it is about.
         """
-        args = EPOLL_CTL.of(event)
+        args = event.args
         epoll = self._epoll(event, args["epfd"])
         # The kernel's key is the open file description and the number, whoever closed and made
         # that number again in the meantime.
         key = (epoll, held.socket, held.fd)
         before = self._living.pop(key, None)
-        if before is not None and before.is_live:
+        if before is not None and before.until_ns is None:
             before.until_ns = event.ts_ns
         if args["op"] not in ("EPOLL_CTL_ADD", "EPOLL_CTL_MOD"):
             return
@@ -62,7 +62,7 @@ class Registrations:
         certain = call.certain and self._tables.is_epoll_certain(epoll)
         mask = tuple(args["events"])
         mask = self._masks.setdefault(mask, mask)
-        added = Registration(epoll, held, mask, call, event.ts_ns, certain=certain)
+        added = Registration(epoll, held, mask, call, event.ts_ns, None, certain)
         self._living[key] = added
         held.registrations = more(held.registrations, added)
         epoll.registrations.append(added)

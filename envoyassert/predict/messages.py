@@ -49,7 +49,7 @@ ADDRESS: dict[str, Shape] = {
 }
 _VERSIONS = ("UNSPECIFIED", "IPV4", "IPV6")
 OPTION: dict[str, Shape] = {
-    **_any("description"),
+    "description": text,
     **dict.fromkeys(("level", "name", "int_value"), INT64),
     "buf_value": base64_text,
     "state": choice("STATE_PREBIND", "STATE_BOUND", "STATE_LISTENING"),
@@ -62,12 +62,12 @@ _KEEPALIVE = Since(
     dict.fromkeys(("keepalive_probes", "keepalive_time", "keepalive_interval"), _SIZE),
 )
 LISTENER: dict[str, Shape] = {
-    **_any("stat_prefix", "fcds_config", "filter_chain_matcher", "use_original_dst", "metadata"),
+    **_any("fcds_config", "filter_chain_matcher", "use_original_dst", "metadata"),
     **_any("per_connection_buffer_limit_bytes", "drain_type", "listener_filters", "access_log"),
     **_any("listener_filters_timeout", "continue_on_listener_filters_timeout"),
     **_any("traffic_direction", "max_connections_to_accept_per_socket_event"),
     **_any("ignore_global_conn_limit", "bypass_overload_manager"),
-    "name": text,
+    **dict.fromkeys(("name", "stat_prefix"), text),
     "address": ADDRESS,
     "additional_addresses": [
         {
@@ -100,32 +100,43 @@ LISTENER: dict[str, Shape] = {
     "per_connection_buffer_high_watermark_timeout": Since(">=1.38"),
     "stats_matcher": Since(">=1.40"),
 }
+_NODE: dict[str, Shape] = {
+    **_any("metadata", "dynamic_parameters", "user_agent_build_version", "extensions"),
+    **_any("client_features", "listening_addresses"),
+    **dict.fromkeys(("id", "cluster", "user_agent_name", "user_agent_version"), text),
+    "locality": dict.fromkeys(("region", "zone", "sub_zone"), text),
+}
 BOOTSTRAP: dict[str, Shape] = {
-    **_any("node_context_params", "cluster_manager", "hds_config", "flags_path", "stats_sinks"),
+    **_any("node_context_params", "cluster_manager", "hds_config", "stats_sinks"),
     **_any("deferred_stat_options", "stats_config", "stats_flush_interval", "tracing"),
     **_any("stats_flush_on_admin", "stats_eviction_interval", "watchdog", "watchdogs"),
-    **_any("overload_manager", "enable_dispatcher_stats", "header_prefix", "fatal_actions"),
+    **_any("overload_manager", "enable_dispatcher_stats", "fatal_actions"),
     **_any("stats_server_version_override", "use_tcp_for_dns_lookups", "dns_resolution_config"),
     **_any("typed_dns_resolver_config", "config_sources", "default_config_source"),
-    **_any("default_socket_interface", "certificate_provider_instances", "inline_headers"),
-    **_any("perf_tracing_file_path", "default_regex_engine", "xds_delegate_extension"),
+    **_any("certificate_provider_instances", "inline_headers"),
+    **_any("default_regex_engine", "xds_delegate_extension"),
     **_any("xds_config_tracker_extension", "listener_manager", "application_log_config"),
     **_any("grpc_async_client_manager_config", "memory_allocator_manager"),
-    "node": {},
+    **dict.fromkeys(("flags_path", "header_prefix", "default_socket_interface"), text),
+    "perf_tracing_file_path": text,
+    "node": _NODE,
     "static_resources": {**_any("clusters", "secrets"), "listeners": [LISTENER]},
     "dynamic_resources": {
         **_any("lds_resources_locator", "cds_config", "cds_resources_locator", "ads_config"),
         "lds_config": {},
     },
     "admin": {
-        **_any("access_log", "access_log_path", "profile_path", "ignore_global_conn_limit"),
+        **_any("access_log", "ignore_global_conn_limit"),
+        **dict.fromkeys(("access_log_path", "profile_path"), text),
         "address": ADDRESS,
         "socket_options": _OPTIONS,
         "allow_paths": Since(">=1.37"),
     },
     "bootstrap_extensions": [{"name": text, "typed_config": {}}],
     "layered_runtime": {
-        "layers": [{**_any("name", "disk_layer", "admin_layer", "rtds_layer"), "static_layer": {}}]
+        "layers": [
+            {**_any("disk_layer", "admin_layer", "rtds_layer"), "name": text, "static_layer": {}}
+        ]
     },
     "enable_worker_cpu_affinity": Since(">=1.39", flag),
 }

@@ -89,6 +89,12 @@ NO_NUMBER: tuple[Any, ...] = (
     [],
     float("inf"),
 )
+#: Text that says nothing of sockets. YAML 1.1 takes `n` for false, so `node: {id: n}` has none.
+TEXTS = (
+    *(f"node.{name}" for name in ("id", "cluster", "user_agent_name", "locality.zone")),
+    *(f"{FIRST}.{name}" for name in ("stat_prefix", "socket_options.0.description")),
+    *("admin.profile_path", "layered_runtime.layers.0.name", "flags_path", "header_prefix"),
+)
 REFUSED: dict[str, tuple[Any, ...]] = {
     "static_resources": NO_MAPPING,
     "static_resources.listeners": NO_LIST,
@@ -137,6 +143,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "layered_runtime.layers": NO_LIST,
     "layered_runtime.layers.0.static_layer": NO_MAPPING,
     "node": NO_MAPPING,
+    **dict.fromkeys(TEXTS, NO_TEXT),
 }
 
 

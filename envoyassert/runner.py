@@ -24,6 +24,7 @@ from envoyassert.driver.drivers import Drivers
 from envoyassert.driver.members import Started, become_ready, check_agent, outcome_of, spec_of
 from envoyassert.driver.recorded import end_of, header_of
 from envoyassert.frozen import frozen
+from envoyassert.interrupts import interrupt_prevails
 from envoyassert.launch.base import Exit, Launcher, RunningEnvoy
 from envoyassert.launch.choose import Preference, choose_launcher, preference_of, source_of
 from envoyassert.launch.namespace import in_netns_of
@@ -119,6 +120,7 @@ def run_plan(
         LaunchError: Envoy could not be started at all.
     """
     with (
+        interrupt_prevails(),
         choose_launcher(preference_of(plan, preference), source_of(plan)) as launcher,
         LiveRun(plan, probe, launcher, debug_dirs, observer) as run,
     ):

@@ -18,6 +18,7 @@ from envoyassert.cli.output import say
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.cli.where import need_linux
 from envoyassert.errors import LaunchError
+from envoyassert.interrupts import ENDING
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import check_output
@@ -295,14 +296,17 @@ def _processes(number: int) -> str:
 
 @contextlib.contextmanager
 def _ended_by_signals(stop: Stop) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the session, and a second one interrupt."""
+    """Let the first Ctrl-C, SIGTERM or SIGHUP end the session, and a second one interrupt."""
 
-    def end(_number: int, _frame: object) -> None:
-        if stop.is_set():
+    def end(number: int, _frame: object) -> None:
+        # Of a closed terminal there are two: the kernel sends one, and so does its shell.
+        if stop.is_set() and number in (signal.SIGINT, signal.SIGTERM):
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    ignored = [number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN]
+    numbers = {signal.SIGINT, *ENDING}.difference(ignored)
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:

@@ -85,11 +85,9 @@ def bisect_command(
     expand(loaded, envoys=[envoy_of(good)])  # what is refused is shown before anything is run
     way = _way(good, bad, candidates)
     need_linux()
-    from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import Probe
 
-    exit_on_sigterm()
     sweep()
     with Probe.load() as probe:
         trial = _Trial(loaded, wanted, launcher, probe)

@@ -23,6 +23,7 @@ from envoyassert.errors import (
     MachineError,
     text_with_output,
 )
+from envoyassert.interrupts import interrupted_by_signals
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -198,7 +199,8 @@ def _is_watched() -> bool:
 def _exit_code(arguments: Sequence[str] | None) -> int:
     result: object = None
     try:
-        result = app.main(arguments, prog_name="envoyassert", standalone_mode=False)
+        with interrupted_by_signals():
+            result = app.main(arguments, prog_name="envoyassert", standalone_mode=False)
         check_written()
     except click.ClickException as error:
         say_usage(error)

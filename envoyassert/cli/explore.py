@@ -16,6 +16,7 @@ from envoyassert.cli.exits import TROUBLE, DiffLikeCommand
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.cli.where import need_linux
+from envoyassert.interrupts import ENDING
 from envoyassert.output_file import write_lines
 from envoyassert.outputs.progress import LiveLine, is_terminal
 from envoyassert.scenario.plan import DEFAULT_VERSION
@@ -85,13 +86,11 @@ def explore(
     from envoyassert.explore.search import Search
     from envoyassert.explore.text import summary_lines
     from envoyassert.explore.trial import try_case
-    from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import Probe
 
     seed = secrets.randbelow(_SEEDS) if seed is None else seed
     known = known_differences()
-    exit_on_sigterm()
     sweep()
     say(f"Envoy {version}, {minutes:g} minutes, seed {seed}")
     interrupted = False
@@ -126,18 +125,21 @@ def explore(
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """Note each Ctrl-C, beside raising it: in a callback of Hypothesis no one catches it."""
+    """Note each interrupt, beside raising it: in a callback of Hypothesis no one catches it."""
     pressed: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
         pressed.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    ignored = [number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN]
+    numbers = {signal.SIGINT, *ENDING}.difference(ignored)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _report(

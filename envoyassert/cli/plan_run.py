@@ -86,12 +86,10 @@ def _plans(
 def run_both(plans: tuple[RunPlan, RunPlan], launcher: Any) -> tuple[Trace, Trace]:
     """Run both, and return what was recorded."""
     need_linux()
-    from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import Probe
     from envoyassert.runner import run_plan
 
-    exit_on_sigterm()
     sweep()
     with Probe.load() as probe:
         before, after = (run_plan(plan, probe, launcher).trace for plan in plans)

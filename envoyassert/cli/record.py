@@ -48,7 +48,6 @@ def record(
     Example: sudo envoyassert record scenarios/udp.yaml -o udp.ndjson
     """
     need_linux()
-    from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import load_tracer, prepare_tracer
     from envoyassert.runner import run_plan
@@ -61,7 +60,6 @@ def record(
     envoys = [envoy_of(envoy)] if envoy else []
     loaded = load_scenario(Path(scenario), untrusted=untrusted)
     plan = choose_run(expand(loaded, envoys=envoys), wanted)
-    exit_on_sigterm()
     sweep()
     with contextlib.closing(load_tracer(tracer or "ebpf", witness or "")) as probe:
         result = run_plan(plan, probe, launcher)

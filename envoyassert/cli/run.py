@@ -179,9 +179,7 @@ def run_scenarios(
     import pytest
 
     from envoyassert.cli.session_plugins import Arguments, OwnNames
-    from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
 
-    interrupt_on_sigterm()
     flags = [name for name, value in given.items() if value is True]
     named_values = {
         name: value for name, value in given.items() if isinstance(value, str) and value

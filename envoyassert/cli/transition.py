@@ -68,13 +68,11 @@ def try_transitions(
     Raises:
         EnvoyAssertError: it cannot be run on this machine.
     """
-    from envoyassert.launch.release import exit_on_sigterm
     from envoyassert.launch.sweep import sweep
     from envoyassert.probe import Probe
     from envoyassert.transition import text
     from envoyassert.transition.outcome import result_of
 
-    exit_on_sigterm()
     sweep()
     reports = []
     with Probe.load() as probe:

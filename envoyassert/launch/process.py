@@ -299,6 +299,9 @@ class ProcessEnvoy(NamespacedEnvoy):
         """Wait up to `timeout_s` for the process to end; return how, or None if it runs."""
         if self._exit is not None:
             return self._exit
+        if (code := self._process.returncode) is not None:
+            # Reaped by a stop() that was interrupted.
+            return Exit(code, None) if code >= 0 else Exit(None, -code)
         if not wait_readable(self._pidfd, timeout_s):
             return None
         # The zombie stays until stop(): it keeps the process group's number from being reused.
@@ -327,9 +330,11 @@ class ProcessEnvoy(NamespacedEnvoy):
         finally:
             if tracer is not None:
                 os.close(tracer)
-            # Also what Envoy may have started itself; in an interrupted stop, Envoy as well.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            # Also what Envoy may have started itself; in an interrupted stop, Envoy as well. Once
+            # it is reaped, the group's number may be another one's.
+            if self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
             wait_readable(self._pidfd, STOP_DEADLINE_S)
             end = end or self.exited() or Exit(None, signal.SIGKILL)
             # A process that the kernel cannot kill yet must not hold up everything else.

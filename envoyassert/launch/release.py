@@ -1,8 +1,8 @@
 """The last net: what is still open when the interpreter ends is closed.
 
 Everything is released by context managers; this covers what left them (an exit inside a
-half-built one), and turns SIGTERM into an exception so that they run at all. What no code can do
-any more, as after SIGKILL, the kernel does: a `Lifeline` has it kill a process group.
+half-built one). What no code can do any more, as after SIGKILL, the kernel does: a `Lifeline` has
+it kill a process group.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import sys
-import threading
-from types import FrameType
 from typing import Protocol
 
 
@@ -45,21 +42,6 @@ def _close_all() -> None:
             # A forked child inherits the list, not the duty.
             if owner == os.getpid():
                 stack.callback(resource.close)
-
-
-def exit_on_sigterm() -> None:
-    """Make SIGTERM raise SystemExit(143), unless a handler is set; for command line programs.
-
-    Does nothing outside the main thread, where Python allows no handlers.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _exit)
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    del frame
-    sys.exit(128 + number)
 
 
 #: F_SETSIG of fcntl.h, which Python's fcntl module lacks before 3.13.

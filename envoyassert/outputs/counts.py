@@ -19,9 +19,9 @@ class Counts(PrintedOutput):
         """Print how many runs there were of which outcome, or that nothing was run."""
         from envoyassert.report.summary import summary_lines
 
-        if event.records:
+        if event.records or event.interrupted:
             self._console.section("envoyassert")
-            for line in summary_lines(event.records.values()):
+            for line in summary_lines(event.records.values(), event.interrupted):
                 self._console.line(line)
         if event.nothing_ran:
             words = "ERROR: nothing was run: this machine lacks what every test needs"

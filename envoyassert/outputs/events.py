@@ -357,6 +357,7 @@ class SessionEnded:
             `--once` and the like.
         asked: absolute paths of what was named; empty if single tests were.
         division: of a session with a part of the runs, a name of what was divided, and how.
+        interrupted: how many runs were not executed since the session was interrupted.
     """
 
     handler: ClassVar[str] = "session_ended"
@@ -369,6 +370,7 @@ class SessionEnded:
     whole: bool = False
     asked: tuple[str, ...] = ()
     division: str = ""
+    interrupted: int = 0
 
 
 #: What is known first in the process that makes a run; all else where the reports arrive.

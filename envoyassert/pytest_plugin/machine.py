@@ -16,10 +16,10 @@ from typing_extensions import Self
 
 import envoyassert
 from envoyassert.errors import MachineError
+from envoyassert.interrupts import interrupt_on_signals
 from envoyassert.launch.limits import USER, Limits, in_container
 from envoyassert.launch.sweep import sweep
 from envoyassert.probe import Tracer, load_tracer
-from envoyassert.pytest_plugin.termination import interrupt_on_sigterm
 from envoyassert.report.parts import MachinePart
 from envoyassert.scenario.needs import capabilities_of, needs_of
 from envoyassert.shown import shown
@@ -53,7 +53,7 @@ class ProbeHolder:
             # A new one each time: pytest adds to the traceback of the one that it is given.
             raise type(self._error)(self._error.message, self._error.remedy) from self._error
         if self._probe is None:
-            interrupt_on_sigterm()
+            interrupt_on_signals()
             sweep()
             try:
                 self._probe = load_tracer(self._tracer, self._witness, self._session)

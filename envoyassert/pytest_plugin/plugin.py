@@ -146,7 +146,7 @@ class _LeftOut:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    """Have SIGTERM reach the workers of this process, which are about to be started."""
+    """Have SIGTERM and SIGHUP reach the workers of this process, which are about to be started."""
     from envoyassert.pytest_plugin.termination import ToWorkers
 
     config.pluginmanager.register(ToWorkers(), "envoyassert_to_workers")

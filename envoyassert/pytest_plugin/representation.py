@@ -61,6 +61,24 @@ def collect_error(error: ScenarioError) -> pytest.Collector.CollectError:
     return pytest.Collector.CollectError(str(error))
 
 
+def without_place(config: pytest.Config, reason: str) -> None:
+    """Have pytest say why a session was interrupted alone, unless it is to show the traceback.
+
+    Args:
+        config: pytest's.
+        reason: why.
+    """
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or config.option.fulltrace:
+        return
+    nothing = ReprTraceback([], None, "native")
+    # pytest adds the place where a message has the name of the exception.
+    words = reason if reason.startswith("interrupted") else f"interrupted: {reason}"
+    reporter._keyboardinterrupt_memo = ReprExceptionInfo(  # noqa: SLF001 - there is no public way
+        nothing, ReprFileLocation("", 0, words)
+    )
+
+
 _OURS = tuple(f"{status.value}{sign}" for status in Status for sign in (" ", ":", "\n"))
 
 

@@ -55,6 +55,9 @@ class Source:
         self._began = False
         self._started_s = 0.0
         self._stopped = ""
+        #: The tests that were found, by their ids; of xdist's workers each finds all.
+        self._ids: list[str] = []
+        self._interrupted = False
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Take note of what is left out."""
@@ -125,19 +128,21 @@ class Source:
             from envoyassert.pytest_plugin.machine import privileges_of
 
             privileges = privileges_of(plans)
-        self._found(len(items), session_of(self._config).has_scenarios, privileges)
+        ids = [item.nodeid for item in items]
+        self._found(ids, session_of(self._config).has_scenarios, privileges)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Learn it from a worker, each of which collects all."""
-        self._found(len(ids), any(map(is_of_scenario, ids)))
+        self._found(ids, any(map(is_of_scenario, ids)))
 
-    def _found(self, total: int, has_scenarios: bool, privileges: str = "") -> None:
+    def _found(self, ids: list[str], has_scenarios: bool, privileges: str = "") -> None:
+        self._ids = ids
         if self._began or has_scenarios:
             from envoyassert.outputs.events import RunsFound
 
             self._begin()
-            self._stream.emit(RunsFound(total, has_scenarios, privileges))
+            self._stream.emit(RunsFound(len(ids), has_scenarios, privileges))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Take note of what could not be collected."""
@@ -230,10 +235,19 @@ class Source:
         state.add(report)
         self._runs.add(report, state)
 
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Take note of why the session ends early."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_keyboard_interrupt(
+        self, excinfo: pytest.ExceptionInfo[BaseException]
+    ) -> Generator[None]:
+        """Take note of why the session ends early, and leave out the place of ours where it was."""
         self._stopped = str(excinfo.value) or "interrupted"
+        self._interrupted = type(excinfo.value) is KeyboardInterrupt
         self._stopping(self._stopped)
+        yield
+        if self._interrupted and self._ids and all(map(is_of_scenario, self._ids)):
+            from envoyassert.pytest_plugin.representation import without_place
+
+            without_place(self._config, self._stopped)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: object) -> None:
@@ -274,10 +288,15 @@ class Source:
                 whole=session_of(self._config).is_whole(self._config),
                 asked=asked_paths(self._config),
                 division=session_of(self._config).division,
+                interrupted=self._left_out() if self._interrupted else 0,
             )
         )
         if self._stream.lacks_output and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _left_out(self) -> int:
+        """Return how many runs were not executed, the one that was under way included."""
+        return sum(is_of_scenario(one) and one not in self._runs.records for one in self._ids)
 
     def pytest_terminal_summary(self) -> None:
         """Print what the outputs have to say at the end."""

@@ -1,4 +1,4 @@
-"""SIGTERM ends a session as Ctrl-C does: fixtures torn down, a summary, exit code 2.
+"""SIGTERM and SIGHUP reach the workers of a session: fixtures torn down, a summary, exit code 2.
 
 Ctrl-C reaches every process of a terminal, SIGTERM only the one that it is sent to. With
 pytest-xdist that is the controller, which runs no test.
@@ -15,53 +15,49 @@ from typing import Any
 
 import pytest
 
+from envoyassert.interrupts import ENDING, interrupt
+
 #: How long the workers may take to stop their Envoys and to report.
 _WORKERS_S = 30.0
 
 
-def interrupt_on_sigterm() -> None:
-    """Make SIGTERM end the session like Ctrl-C, with all fixtures torn down, unless it is handled.
-
-    pytest would take a SystemExit for the failure of one test.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
 class ToWorkers:
-    """A plugin of xdist's controller: SIGTERM reaches the workers, and they report before the end.
+    """A plugin of xdist's controller: signals reach the workers, and they report before the end.
 
-    A session in which no worker handles SIGTERM, for none has run an Envoy, is ended by it at once,
-    as without this plugin.
+    A session in which no worker handles one, for none has run an Envoy, is ended by it at once, as
+    without this plugin.
     """
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._signalled: list[Any] = []
-        self._before = signal.getsignal(signal.SIGTERM)
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and self._before in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(signal.SIGTERM, self._terminate)
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in ENDING:
+            handler = signal.getsignal(number)
+            if handler in (signal.SIG_DFL, interrupt):
+                self._before[number] = handler
+                signal.signal(number, self._terminate)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Take note of a worker."""
         self._nodes.append(node)
 
-    def _terminate(self, _number: int, _frame: FrameType | None) -> None:
+    def _terminate(self, number: int, _frame: FrameType | None) -> None:
         from envoyassert.launch.kernel import handles_signal
 
-        signal.signal(signal.SIGTERM, self._before)
+        self.pytest_unconfigure()
         workers = [(node, pid) for node in self._nodes if (pid := _pid_of(node)) is not None]
-        self._signalled = [node for node, pid in workers if handles_signal(pid, signal.SIGTERM)]
-        if not self._signalled and self._before == signal.SIG_DFL:
-            os.kill(os.getpid(), signal.SIGTERM)
+        self._signalled = [node for node, pid in workers if handles_signal(pid, number)]
+        if not self._signalled and self._before[number] == signal.SIG_DFL:
+            os.kill(os.getpid(), number)
             return
         for _, pid in workers:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        raise KeyboardInterrupt("ended by SIGTERM")
+                os.kill(pid, number)
+        interrupt(number)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -72,9 +68,10 @@ class ToWorkers:
                 node.channel.waitclose(_WORKERS_S)
 
     def pytest_unconfigure(self) -> None:
-        """Leave SIGTERM as it was found."""
-        if signal.getsignal(signal.SIGTERM) == self._terminate:
-            signal.signal(signal.SIGTERM, self._before)
+        """Leave the signals as they were found."""
+        for number, handler in self._before.items():
+            if signal.getsignal(number) == self._terminate:
+                signal.signal(number, handler)
 
 
 def _pid_of(node: Any) -> int | None:

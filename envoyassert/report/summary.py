@@ -58,12 +58,16 @@ class RunRecord:
         return len(self.verdicts) > 1
 
 
-def summary_lines(records: Iterable[RunRecord]) -> list[str]:
+def summary_lines(records: Iterable[RunRecord], interrupted: int = 0) -> list[str]:
     """Return the count of executed runs, the axes they cover, and why others were skipped.
 
     `48 runs executed: 48 passed (9 scenarios, 2 Envoys, 2 launchers, 1 concurrency)`
 
     The axes need not multiply to the number of runs: a scenario may have further ones of its own.
+
+    Args:
+        records: the runs.
+        interrupted: how many runs were not executed since the session was interrupted.
     """
     records = list(records)
     executed = [record for record in records if record.outcome in EXECUTED]
@@ -80,6 +84,8 @@ def summary_lines(records: Iterable[RunRecord]) -> list[str]:
             (len({record.concurrency for record in executed}), "concurrency", "concurrencies"),
         )
         line += f" ({', '.join(count(*axis) for axis in axes)})"
+    if interrupted:
+        line += f"; interrupted: {count(interrupted, 'run')} not executed"
     return [
         line,
         *_reasons(records, KNOWN_DEFECT),

@@ -6,7 +6,7 @@ import functools
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from envoyassert.launch.release import exit_on_sigterm
+from envoyassert.interrupts import interrupt_on_signals
 from envoyassert.probe import Probe
 from tests.corpus.pool import serve
 from tests.corpus.trial import try_config
@@ -21,6 +21,6 @@ def work(orders: Connection, folder: Path, envoy: str, keep: Path | None) -> Non
         envoy: version of Envoy.
         keep: where drafts and traces of those that do not pass are kept; None for nowhere.
     """
-    exit_on_sigterm()
+    interrupt_on_signals()
     with Probe.load() as probe:
         serve(orders, functools.partial(try_config, folder, envoy=envoy, probe=probe, keep=keep))

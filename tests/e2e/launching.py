@@ -96,12 +96,12 @@ def thread_names() -> set[str]:
 RUNNER = """
 import json, signal, sys
 from envoyassert.addresses import Address
-from envoyassert.launch import release
+from envoyassert.interrupts import interrupt_on_signals
 from envoyassert.launch.base import LaunchSpec
 from envoyassert.launch.choose import choose_launcher
 from envoyassert.launch.envoy_source import EnvoySource
 
-release.exit_on_sigterm()
+interrupt_on_signals()
 # A test run in the background of a shell hands down SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 order = json.loads(sys.argv[1])

@@ -313,11 +313,14 @@ def test_run_that_fails_leaves_nothing_but_its_trace(start, root):
     assert {path.name for path in files} == {"one.yaml", "output", "trace.ndjson", "envoy.log"}
 
 
-def test_run_interrupted_in_the_middle_leaves_nothing(start, root):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_run_interrupted_in_the_middle_leaves_nothing(start, root, number):
     session = start(more=SLOW)
     session.wait_for_envoy()
-    session.process.send_signal(signal.SIGINT)
+    session.process.send_signal(number)
     assert session.wait() == 2, session.text()
+    assert "no runs executed; interrupted: 1 run not executed" in session.text()
+    assert ".py" not in session.text()
     assert_nothing_left_of(session, root / "run_root")
 
 

@@ -1,7 +1,10 @@
-"""SIGTERM to a session with several processes: a summary, exit code 2, nothing left."""
+"""SIGTERM and SIGHUP: a summary of a session of several processes, exit code 2, nothing left."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import secrets
 import signal
 import subprocess
@@ -80,8 +83,84 @@ def test_sigterm_to_the_controller_ends_the_workers_and_gives_a_summary(
         session.wait()
     printed = output.read_text()
     assert code == 2, printed
-    assert "! KeyboardInterrupt: ended by SIGTERM !" in printed
+    assert "! interrupted: ended by SIGTERM !" in printed
     assert "1 run executed: 1 passed" in printed
+    assert "; interrupted: 2 runs not executed" in printed
     assert "Traceback" not in printed
+    assert with_token(token) == []
+    assert not run_root.exists()
+
+
+def living_in(root: Path) -> list[int]:
+    """The processes whose working directory is below a directory."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal():
+            with contextlib.suppress(OSError):
+                found += [int(path.name)] * (path / "cwd").readlink().is_relative_to(root)
+    return found
+
+
+def check_validate(tmp_path: Path, open_envoy: Path) -> list[str]:
+    """`check --validate` of an Envoy that takes its time for it."""
+    slow = open_envoy.with_name("slow")
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *validate*) exec sleep 600;; esac\nexec {open_envoy} "$@"\n'
+    )
+    slow.chmod(0o755)
+    scenario = SCENARIO.format(name="one", more="", token=secrets.token_hex(8))
+    scenario = scenario.replace(f"version: {VERSION}", f"binary: {slow}")
+    (tmp_path / "one.yaml").write_text(scenario)
+    return ["check", "--validate", "one.yaml"]
+
+
+def plan_transition(tmp_path: Path, _: Path) -> list[str]:
+    """`plan --transition`, which starts Envoys."""
+    listener = "{name: a, address: {socket_address: {address: 127.0.0.1, port_value: %d}}"
+    for name, port in (("old.yaml", 10_000), ("new.yaml", 10_001)):
+        listeners = f"[{listener % port}, filter_chains: [{{}}]}}]"
+        (tmp_path / name).write_text(f"static_resources: {{listeners: {listeners}}}\n")
+    return ["plan", "old.yaml", "new.yaml", "--transition", "all", "--envoy", VERSION]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("words_of", [check_validate, plan_transition])
+def test_command_that_starts_an_envoy_is_interrupted(
+    tmp_path, run_root, open_envoy, number, words_of
+):
+    words = words_of(tmp_path, open_envoy)
+    with subprocess.Popen(
+        [sys.executable, "-m", "envoyassert", *words],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert wait_until(lambda: living_in(run_root) != [] or running.poll() is not None, 60)
+        running.send_signal(number)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 2, err
+    assert err.rstrip().endswith("interrupted")
+    assert "Traceback" not in err
+    assert living_in(run_root) == []
+    assert not run_root.exists()
+
+
+def test_closed_terminal_leaves_nothing(tmp_path, run_root):
+    token = secrets.token_hex(8)
+    text = SCENARIO.format(name="late", more=NEVER_READY, token=token)
+    (tmp_path / "late.yaml").write_text(text)
+    master, slave = pty.openpty()
+    words = [sys.executable, "-m", "envoyassert", "run", "late.yaml", "--launcher", "process"]
+    running = subprocess.Popen(
+        ["setsid", "--ctty", *words], cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    try:
+        assert wait_until(lambda: with_token(token) != [], 60)
+    finally:
+        os.close(master)
+    assert running.wait(60) != 0
     assert with_token(token) == []
     assert not run_root.exists()

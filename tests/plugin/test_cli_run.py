@@ -89,6 +89,25 @@ def test_session_that_cannot_go_on_is_code_2_or_3_whatever_it_found(
     assert run(".").ret == code
 
 
+def test_interrupt_says_how_much_was_not_executed_and_no_place_of_ours(
+    write_scenario, fake_envoy, run
+):
+    for name in ("a", "b", "c"):
+        write_scenario(name=name)
+    with (fake_envoy.path / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\ndef pytest_runtest_logreport(report):\n"
+            "    if report.when == 'teardown': raise KeyboardInterrupt\n"
+        )
+    result = run(".")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(
+        ["1 run executed: 1 passed (*); interrupted: 2 runs not executed", "!* interrupted !*"]
+    )
+    assert "KeyboardInterrupt" not in result.stdout.str()
+    assert "KeyboardInterrupt" in run(".", "--full-trace").stdout.str()
+
+
 def test_unknown_option_of_pytest_is_code_4(write_scenario, run):
     write_scenario()
     assert run("--no-such-option").ret == 4

@@ -24,7 +24,7 @@ from envoyassert.explore.difference import known_differences
 from envoyassert.explore.search import Counts, Search
 from envoyassert.explore.text import difference_lines, summary_lines
 from envoyassert.explore.trial import Outcome, Tried, try_case, try_text
-from envoyassert.launch.release import exit_on_sigterm
+from envoyassert.interrupts import interrupt_on_signals
 from envoyassert.launch.sweep import sweep
 from envoyassert.predict.prediction import Prediction
 from envoyassert.probe import Probe
@@ -51,7 +51,7 @@ def main() -> int:
         parser.error(
             f"there is no folder {options.folder!r}; name one: make predict CONFIGS=FOLDER"
         )
-    exit_on_sigterm()
+    interrupt_on_signals()
     sweep()
     good = True
     with Probe.load() as probe:

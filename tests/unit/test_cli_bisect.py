@@ -68,7 +68,6 @@ def bisect(scenario, monkeypatch, capsys):
     monkeypatch.setattr("envoyassert.runner.run_plan", run_plan)
     monkeypatch.setattr("envoyassert.probe.Probe", NoProbe)
     monkeypatch.setattr("envoyassert.launch.sweep.sweep", lambda: None)
-    monkeypatch.setattr("envoyassert.launch.release.exit_on_sigterm", lambda: None)
     monkeypatch.setattr(index, "published_versions", lambda: VERSIONS)
 
     def run(good, bad, *more, **envoys):

@@ -29,6 +29,7 @@ EDGES = {
     "clock",
     "driver",
     "explore",
+    "interrupts",
     "launch",
     "probe",
     "runner",

@@ -1,0 +1,82 @@
+"""SIGTERM, and SIGHUP of a terminal that was closed, end a program as Ctrl-C does.
+
+So everything is released, "interrupted" is said, and the exit code is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+#: What ends a program beside Ctrl-C. Windows has no SIGHUP.
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+#: The kernel and the shell each signal a closed terminal. What comes again so soon is the same
+#: request: it must not break off what is released meanwhile.
+_SAME_REQUEST_S = 2.0
+
+_last_s = -_SAME_REQUEST_S
+
+
+def interrupt(number: int, _frame: FrameType | None = None) -> None:
+    """Be the handler of a signal: raise KeyboardInterrupt, but for a signal that is repeated.
+
+    Args:
+        number: of the signal.
+
+    Raises:
+        KeyboardInterrupt: it names the signal.
+    """
+    global _last_s
+    before_s, _last_s = _last_s, time.monotonic()
+    if _last_s - before_s >= _SAME_REQUEST_S:
+        raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
+
+
+def interrupt_on_signals() -> None:
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt.
+
+    Where one is handled or ignored, as SIGHUP is under nohup(1), it stays so. Does nothing outside
+    the main thread, where Python allows no handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in ENDING:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, interrupt)
+
+
+@contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Have them interrupt what is inside a `with` statement; then all is as it was."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    interrupt_on_signals()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # Only what was set here: a handler that was set meanwhile is not ours.
+            if signal.getsignal(number) is interrupt and handler == signal.SIG_DFL:
+                signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def interrupt_prevails() -> Iterator[None]:
+    """Let no error of what is released after an interrupt take the place of the interrupt.
+
+    It would count as the error of one run, and the session would go on.
+    """
+    try:
+        yield
+    except Exception as error:
+        found: BaseException | None = error
+        seen: set[int] = set()
+        while found is not None and id(found) not in seen:
+            if isinstance(found, KeyboardInterrupt):
+                raise found from None
+            seen.add(id(found))
+            found = found.__context__
+        raise

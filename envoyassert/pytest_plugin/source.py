@@ -57,6 +57,7 @@ class Source:
         self._stopped = ""
         #: The tests that were found, by their ids; of xdist's workers each finds all.
         self._ids: list[str] = []
+        self._found_all = False
         self._interrupted = False
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
@@ -110,6 +111,10 @@ class Source:
             with refusing():
                 self._begin()
 
+    def pytest_collection_modifyitems(self) -> None:
+        """Take note that all were found: what follows comes after an interrupt too."""
+        self._found_all = True
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_collectionfinish(self, items: list[pytest.Item]) -> None:
         """Learn which runs there are, where a header of a session has its place."""
@@ -134,6 +139,7 @@ class Source:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Learn it from a worker, each of which collects all."""
+        self._found_all = True
         self._found(ids, any(map(is_of_scenario, ids)))
 
     def _found(self, ids: list[str], has_scenarios: bool, privileges: str = "") -> None:
@@ -288,7 +294,7 @@ class Source:
                 whole=session_of(self._config).is_whole(self._config),
                 asked=asked_paths(self._config),
                 division=session_of(self._config).division,
-                interrupted=self._left_out() if self._interrupted else 0,
+                interrupted=self._left_out() if self._interrupted and self._found_all else 0,
             )
         )
         if self._stream.lacks_output and session.exitstatus == pytest.ExitCode.OK:

@@ -108,6 +108,19 @@ def test_interrupt_says_how_much_was_not_executed_and_no_place_of_ours(
     assert "KeyboardInterrupt" in run(".", "--full-trace").stdout.str()
 
 
+def test_interrupt_before_all_runs_are_found_counts_none(write_scenario, fake_envoy, run):
+    for name in ("a", "b"):
+        write_scenario(name=name)
+    with (fake_envoy.path / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\ndef pytest_itemcollected(item):\n    if item.name == 'b': raise KeyboardInterrupt\n"
+        )
+    result = run(".")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["!* interrupted !*"])
+    assert "not executed" not in result.stdout.str()
+
+
 def test_unknown_option_of_pytest_is_code_4(write_scenario, run):
     write_scenario()
     assert run("--no-such-option").ret == 4

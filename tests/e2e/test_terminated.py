@@ -85,7 +85,7 @@ def test_sigterm_to_the_controller_ends_the_workers_and_gives_a_summary(
     assert code == 2, printed
     assert "! interrupted: ended by SIGTERM !" in printed
     assert "1 run executed: 1 passed" in printed
-    assert "; interrupted: 2 runs not executed" in printed
+    assert "; interrupted: 3 runs not executed" in printed
     assert "Traceback" not in printed
     assert with_token(token) == []
     assert not run_root.exists()

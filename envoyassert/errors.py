@@ -30,7 +30,7 @@ from envoyassert.shown import joined, shown
 #: Of compiler, verifier and Envoy output; the end is where the reason stands.
 _LAST_LINES = 15
 #: Of a value that is quoted from a file; its beginning is enough to find it there.
-_LONG_QUOTATION = re.compile(r"(`[^`]{200})[^`]+`")
+_LONG_QUOTATION = r"(`[^`]{200})[^`]+`"
 #: Of a problem, whatever it quotes: more is not read.
 _LONGEST = 2_000
 
@@ -78,7 +78,7 @@ class Problem:
     def text(self) -> str:
         """What is wrong and what to write instead, without the place; what is long is cut."""
         text = f"{self.message} ({self.remedy})" if self.remedy else self.message
-        text = _LONG_QUOTATION.sub(r"\1…`", text)
+        text = re.sub(_LONG_QUOTATION, r"\1…`", text)
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
     def __str__(self) -> str:

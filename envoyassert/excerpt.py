@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from envoyassert.frozen import frozen
 from envoyassert.ranges import Natural
 
 
-@dataclass(frozen=True)
+@frozen
 class Excerpt:
     """What an excerpt shows, and nothing else.
 

@@ -15,11 +15,11 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from envoyassert.errors import MachineError
+from envoyassert.frozen import frozen
 
 #: Descriptors of this process, as paths: it is written to them, not to what they were opened from.
 _STREAM = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
@@ -202,7 +202,7 @@ def _replace(directory: int | None, path: Path, pieces: Iterable[str]) -> None:
         raise
 
 
-@dataclass(frozen=True)
+@frozen
 class _Unfinished:
     """A new file beside the one that it is to replace.
 

@@ -11,11 +11,12 @@ import json
 import re
 from collections.abc import Iterable
 
+# Patterns as text: few sessions need them, and compiling them takes as long as all else here.
 #: Letters and marks without an image; `str.isprintable` knows controls, formats and blanks.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0]")
+_UNSEEN = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0]"
 # GitHub Actions takes `::error::` at the beginning of a line for a command, and `##[error]` at any
 # place; Azure Pipelines `##vso[`, TeamCity `##teamcity[`. GitLab's begin with an escape.
-_COMMAND = re.compile(r"^\s*(:)(?=:)|(#)(?=#\w*\[)")
+_COMMAND = r"^\s*(:)(?=:)|(#)(?=#\w*\[)"
 
 
 def shown(text: str) -> str:
@@ -27,9 +28,9 @@ def shown(text: str) -> str:
     if not text.isprintable():
         text = "".join(char if char.isprintable() else _escape(char) for char in text)
     if not text.isascii():
-        text = _UNSEEN.sub(lambda found: _escape(found[0]), text)
+        text = re.sub(_UNSEEN, lambda found: _escape(found[0]), text)
     if "::" in text or "##" in text:
-        text = _COMMAND.sub(lambda found: found[0][:-1] + _escape(found[0][-1]), text)
+        text = re.sub(_COMMAND, lambda found: found[0][:-1] + _escape(found[0][-1]), text)
     return text
 
 

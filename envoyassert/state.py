@@ -10,12 +10,13 @@ were made up from goes with them, and is compared with what they fold into, as a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from envoyassert.accounts import Witness, WitnessProcess, WitnessRegistration, WitnessSocket
 from envoyassert.errors import TraceFileError
 from envoyassert.events import Event
+from envoyassert.frozen import frozen
 from envoyassert.live.arguments import envoy_arguments_of
 from envoyassert.names import CLONE_NEWNET, epoll_event_names, epoll_mask
 from envoyassert.option_read_back import asked_for
@@ -42,7 +43,7 @@ _STEP_NS = 1_000
 ACCEPTS = ("accept", "accept4")
 
 
-@dataclass(frozen=True)
+@frozen
 class Watched:
     """What a process that runs did while it was watched.
 

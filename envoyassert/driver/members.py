@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from envoyassert.errors import LaunchError, MachineError
+from envoyassert.frozen import frozen
 from envoyassert.launch.base import Launcher, LaunchSpec, RunningEnvoy, tail
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.kernel import is_dying
@@ -27,7 +27,7 @@ _DEATH_S = 2.0
 _PAUSE_S = 0.005
 
 
-@dataclass(frozen=True)
+@frozen
 class Started:
     """One Envoy of a run: what was asked for, and how its start went."""
 

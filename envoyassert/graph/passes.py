@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envoyassert.events import Event
+from envoyassert.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Pass:
     """A message that handed a socket on.
 

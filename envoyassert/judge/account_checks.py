@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from envoyassert.accounts import Witness
 from envoyassert.fact import Fact, Quote, first_of
+from envoyassert.frozen import frozen
 from envoyassert.graph.model import KernelSocket, SocketGraph
 from envoyassert.judge.envoy_account import differences
 from envoyassert.judge.kernel_account import compare, foreign_sockets, is_put_by_scenario
@@ -22,7 +23,7 @@ ENVOY_CHECK = "Envoy agrees"
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
+@frozen
 class AccountChecks:
     """What the accounts of one process at one time say.
 

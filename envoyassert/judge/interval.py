@@ -8,15 +8,14 @@ or FAIL to INCONCLUSIVE by losing events, and in no other way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from envoyassert.frozen import frozen
 from envoyassert.judge.values import Count as CountValue
 from envoyassert.judge.values import Counted
 from envoyassert.judge.verdict import Status
 from envoyassert.scenario.quantity import Count, Linear, Quantity, Range
 
 
-@dataclass(frozen=True)
+@frozen
 class Interval:
     """From `low` to `high`, both included; `high` None is without limit."""
 

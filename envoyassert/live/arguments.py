@@ -7,16 +7,16 @@ Envoy takes a value as the word after its option and refuses `--option=value` (s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from envoyassert.frozen import frozen
 from envoyassert.ranges import MOST_WORKERS
 
 #: With one of these words it says something and ends, or only looks at its config.
 _SAYS_ONLY = ("--version", "--help", "-h", "--hot-restart-version")
 
 
-@dataclass(frozen=True)
+@frozen
 class EnvoyArguments:
     """What is read of a command line.
 

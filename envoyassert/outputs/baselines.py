@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envoyassert.baseline import SUFFIX
 from envoyassert.errors import EnvoyAssertError, ScenarioError
-from envoyassert.frozen import frozen
 from envoyassert.outputs.output import Console, Option, Output, OutputRefusedError, Settings
 
 if TYPE_CHECKING:
@@ -44,27 +42,28 @@ class BaselineUpdateError(EnvoyAssertError):
     """The baselines were not updated as a green session would say."""
 
 
-@dataclass
 class _Taken:
     """What an update takes of a scenario's runs.
 
     Args:
         name: how the file of baselines names the scenario.
         path: that file.
+
+    Attributes:
         stories: by run; of a run that is repeated, the last.
         runs: the names of all runs of it, also of those without a story.
         titles: the title of the run that a story is of.
     """
 
-    name: str
-    path: Path
-    stories: dict[RunKey, Story] = field(default_factory=dict)
-    runs: set[str] = field(default_factory=set)
-    titles: dict[RunKey, str] = field(default_factory=dict)
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        self.stories: dict[RunKey, Story] = {}
+        self.runs: set[str] = set()
+        self.titles: dict[RunKey, str] = {}
 
 
-@frozen
-class _Unused:
+class _Unused(NamedTuple):
     """A stored run that is none of the session's.
 
     Args:
@@ -205,7 +204,7 @@ class Baselines(Output):
         unused = self._unused(event.asked) if is_whole or self.updates else []
         if self.updates:
             if not is_whole:
-                unused = [replace(one, is_sure=False) for one in unused]
+                unused = [one._replace(is_sure=False) for one in unused]
             self._update(unused, complete=event.complete)
             return
         words = Counter(answer.word for answer in self._answers.values())

@@ -6,13 +6,13 @@ Source: the descriptors in Envoy's programs of 1.36.4, 1.37.0, 1.38.2, 1.39.1 an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from envoyassert.frozen import frozen
 from envoyassert.predict.plain import INT64, UINT32, base64_text, choice, flag, text, wrapped
 
 
-@dataclass(frozen=True)
+@frozen
 class Since:
     """A field that not every version of Envoy has.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from envoyassert.errors import EnvoyAssertError
+from envoyassert.frozen import frozen
 from envoyassert.predict.sockets import SocketSet
 
 #: The versions for which each rule of the model was seen to hold.
@@ -31,7 +32,7 @@ class PredictError(EnvoyAssertError):
         self.place = place
 
 
-@dataclass(frozen=True)
+@frozen
 class Unknown:
     """A fact that the model declines to predict.
 
@@ -46,7 +47,7 @@ class Unknown:
     why: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Prediction:
     """What Envoy has made of its listeners when it has started.
 

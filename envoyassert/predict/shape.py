@@ -21,7 +21,7 @@ from envoyassert.versions import satisfies
 NEVER = "<0"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Read:
     """What was found while a config was read.
 

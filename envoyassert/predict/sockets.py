@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envoyassert.addresses import Address
+from envoyassert.frozen import frozen
 from envoyassert.option_values import OptionValue
 
 #: When options are set, in this order.
 PHASES = ("before_bind", "bound", "listening")
 
 
-@dataclass(frozen=True)
+@frozen
 class SocketOption:
     """One setsockopt on each socket.
 
@@ -28,7 +27,7 @@ class SocketOption:
     phase: str
 
 
-@dataclass(frozen=True)
+@frozen
 class SocketSet:
     """The sockets of one address.
 

@@ -6,11 +6,11 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from typing_extensions import Self
 
 from envoyassert.events import Event
+from envoyassert.frozen import frozen
 from envoyassert.launch.processes import MARK
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.option_read_back import Option
@@ -42,7 +42,7 @@ def _check_records(records: int) -> None:
         raise ValueError(f"a run may have 1 record at least, not {records}")
 
 
-@dataclass(frozen=True)
+@frozen
 class ProbeSnapshot:
     """What is known of a run at one instant.
 

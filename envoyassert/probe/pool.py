@@ -21,7 +21,7 @@ _NUMBER = struct.Struct("=I")
 _BITS = struct.Struct("=Q")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Armed:
     ready: int
     #: The bits of its texts in the map.

@@ -16,8 +16,8 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from envoyassert.frozen import frozen
 from envoyassert.probe.privileges import give_up_privileges
 
 #: As many as there are rings: EA_READERS of bpf/emit.h.
@@ -33,7 +33,7 @@ _LONGEST = 1 << 16
 _CREDENTIALS = struct.Struct("=3i")
 
 
-@dataclass(frozen=True)
+@frozen
 class Shared:
     """What a worker needs of a program that is loaded.
 

@@ -48,7 +48,7 @@ class RunCounters:
     selection: int = 0
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Run:
     run_id: str
     records: list[bytes] = field(default_factory=list)

@@ -8,7 +8,8 @@ back loses nothing.
 from __future__ import annotations
 
 import functools
-from dataclasses import astuple, dataclass, field
+import os
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,24 +25,17 @@ _ATTRIBUTE = "envoyassert_events"
 _PROBLEMS = "envoyassert_problems"
 
 
-def _token() -> str:
-    # Not needed by a session without runs.
-    import secrets
-
-    return secrets.token_hex(8)
-
-
-@dataclass(eq=False, repr=False)
 class _Recorder:
     """The events of one test.
 
-    Args:
+    Attributes:
         token: a name that no other test has, in any process.
         events: in their order.
     """
 
-    token: str = field(default_factory=_token)
-    events: list[RunEvent] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.token = os.urandom(8).hex()
+        self.events: list[RunEvent] = []
 
 
 _RECORDER = pytest.StashKey[_Recorder]()

@@ -99,8 +99,9 @@ def add_options(parser: pytest.Parser) -> None:
     """Register options and ini values; each option has an ini value, which is its default."""
     group = parser.getgroup("envoyassert", "real Envoys, traced and judged")
     for name, attributes in _OF_RUNS.items():
-        group.addoption(f"--envoyassert-{name}", **attributes)
         ini, default = f"envoyassert_{name.replace('-', '_')}", f"Default of --envoyassert-{name}."
+        # Where `dest` is given, pytest does not compare it with that of every other option.
+        group.addoption(f"--envoyassert-{name}", dest=ini, **attributes)
         action = attributes.get("action")
         if action == "append":
             parser.addini(ini, default, type="args", default=[])
@@ -110,12 +111,13 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(ini, default, default="")
     for option in output_options():
         default = f"Default of {option.flag}."
+        ini = f"envoyassert_{option.name}"
         if option.metavar:
-            group.addoption(option.flag, metavar=option.metavar, help=option.help)
-            parser.addini(f"envoyassert_{option.name}", default, default="")
+            group.addoption(option.flag, dest=ini, metavar=option.metavar, help=option.help)
+            parser.addini(ini, default, default="")
         else:
-            group.addoption(option.flag, action="store_true", help=option.help)
-            parser.addini(f"envoyassert_{option.name}", default, type="bool", default=False)
+            group.addoption(option.flag, dest=ini, action="store_true", help=option.help)
+            parser.addini(ini, default, type="bool", default=False)
     parser.addini(
         "envoyassert_files",
         "Globs of scenario files, relative to the root directory, beside *.envoyassert.yaml.",

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
 from envoyassert.pytest_plugin.session import LACKS, MACHINE_ERROR
-from envoyassert.report.summary import (
-    ERROR,
-    FAILED,
-    INCONCLUSIVE,
-    KNOWN_DEFECT,
-    PASSED,
-    SKIPPED,
-    XFAILED,
-    RunRecord,
-)
 
 if TYPE_CHECKING:
     from envoyassert.outputs.events import Failure, Run, RunEvent, RunJudged
+    from envoyassert.report.summary import RunRecord
 
 _STRICT = "[XPASS(strict)]"
 _SCENARIO_FILE = re.compile(r"\.ya?ml::")
 
 
-@dataclass(eq=False, repr=False)
 class RunState:
     """What is known of a test, of which reports arrive.
 
-    Args:
+    Attributes:
         run: which run of a scenario it is; None for a test in Python.
         verdicts: of each time that it was executed.
         judged: the last verdict.
@@ -44,17 +33,18 @@ class RunState:
         started_s, stopped_s: when, in seconds since 1970.
     """
 
-    run: Run | None = None
-    verdicts: list[str] = field(default_factory=list)
-    judged: RunJudged | None = None
-    word: str = ""
-    record: RunRecord | None = None
-    failures: list[Failure] = field(default_factory=list)
-    sections: dict[str, str] = field(default_factory=dict)
-    properties: dict[str, str] = field(default_factory=dict)
-    is_repeated: bool = False
-    started_s: float = 0.0
-    stopped_s: float = 0.0
+    def __init__(self) -> None:
+        self.run: Run | None = None
+        self.verdicts: list[str] = []
+        self.judged: RunJudged | None = None
+        self.word = ""
+        self.record: RunRecord | None = None
+        self.failures: list[Failure] = []
+        self.sections: dict[str, str] = {}
+        self.properties: dict[str, str] = {}
+        self.is_repeated = False
+        self.started_s = 0.0
+        self.stopped_s = 0.0
 
     def take(self, event: RunEvent) -> None:
         """Take note of an event."""
@@ -73,14 +63,14 @@ class RunState:
         self._add_word(report)
         if self.run is not None:
             # What went wrong first says more.
-            went_well = self.record is None or self.record.outcome in (
-                *(PASSED, KNOWN_DEFECT, XFAILED),
-            )
+            went_well = self.record is None or self.record.went_well
             counts = report.when == "call" or not report.passed
             if counts and (went_well or report.when != "teardown"):
                 self.record = self._record(report, self.run)
             self._add_failure(report)
         elif report.failed and is_of_scenario(report.nodeid):
+            from envoyassert.report.summary import ERROR, RunRecord
+
             # xdist's own report of a test whose process died knows nothing but its name.
             self.record = RunRecord(title_of(report.nodeid), "", "", "", ERROR, reason_of(report))
 
@@ -92,6 +82,8 @@ class RunState:
         self.word = "ERROR" if late else word or self.word
 
     def _record(self, report: pytest.TestReport, run: Run) -> RunRecord:
+        from envoyassert.report.summary import RunRecord
+
         verdict = self.verdicts[-1] if self.verdicts else ""
         outcome, reason = _outcome(report, verdict)
         envoy = None if self.judged is None else self.judged.envoy
@@ -124,21 +116,21 @@ class RunState:
         self.failures.append(Failure(status, report.when, crash.path, crash.lineno, reason, text))
 
 
-@dataclass(eq=False, repr=False)
 class Runs:
     """What the reports of a session say.
 
-    Args:
+    Attributes:
         records: the runs by pytest's name of them, in the order in which they were first reported.
         executed: how many tests of any kind did something.
         lacking: how many were skipped because this machine lacks something.
         machine_errors: how many ended in an error of the machine.
     """
 
-    records: dict[str, RunRecord] = field(default_factory=dict)
-    executed: int = 0
-    lacking: int = 0
-    machine_errors: int = 0
+    def __init__(self) -> None:
+        self.records: dict[str, RunRecord] = {}
+        self.executed = 0
+        self.lacking = 0
+        self.machine_errors = 0
 
     def add(self, report: pytest.TestReport, state: RunState) -> None:
         """Take note of one phase of one test, after its state did."""
@@ -175,6 +167,16 @@ def _outcome(report: pytest.TestReport, verdict: str) -> tuple[str, str]:
         report: the phase that decides it: the call, or another one that did not go well.
         verdict: the run's, or "" if there is none.
     """
+    from envoyassert.report.summary import (
+        ERROR,
+        FAILED,
+        INCONCLUSIVE,
+        KNOWN_DEFECT,
+        PASSED,
+        SKIPPED,
+        XFAILED,
+    )
+
     expected = _xfail_reason(report)
     if report.passed:
         return PASSED, "" if expected is None else f"passed, though marked xfail: {expected}"

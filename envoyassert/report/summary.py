@@ -53,6 +53,11 @@ class RunRecord:
     seen: str = ""
 
     @property
+    def went_well(self) -> bool:
+        """Whether it passed, or failed as it was to."""
+        return self.outcome in (PASSED, KNOWN_DEFECT, XFAILED)
+
+    @property
     def repeated(self) -> bool:
         """Whether it was executed more than once."""
         return len(self.verdicts) > 1

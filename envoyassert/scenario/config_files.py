@@ -78,7 +78,7 @@ class NamedFile(NamedTuple):
         return bool(self.text) and not own
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class OwnFiles:
     """A config whose files are in the run directory.
 
@@ -118,7 +118,7 @@ def with_own_files(
     return _Placing(OwnFiles(config), taken, stand_in, directory, folder).done()
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Placing:
     found: OwnFiles
     taken: Mapping[str, object]

@@ -113,7 +113,7 @@ def _json_values(text: str, path: str) -> list[object] | None:
     return values
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _YamlBuilder(Builder):
     """Builds what yaml-cpp and Envoy make of the same events."""
 

@@ -108,7 +108,7 @@ def messages() -> Mapping[str, Mapping[str, str]]:
     return found
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Inspection:
     """Looks at the config of one run.
 

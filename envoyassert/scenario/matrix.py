@@ -114,7 +114,7 @@ class _Axis:
         return replace(self, values=(self.values[(len(self.values) - 1) // 2],))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Expansion:
     loaded: LoadedScenario
     problems: list[Problem] = field(default_factory=list)

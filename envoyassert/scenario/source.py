@@ -199,7 +199,7 @@ class _BeyondReasonError(Exception):
     """The document is too deep or too large to go on; the problem is already recorded."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Open:
     """A collection that is being read."""
 
@@ -211,7 +211,7 @@ class _Open:
     key: tuple[str, int, int] | None = None
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Builder:
     """Builds data and places from events; a subclass may take some of them for something else."""
 

@@ -1,6 +1,8 @@
 """The names of all frames of a run, from the files that they are in.
 
-Files are found by build id, so that no other file is taken for one of them.
+Files are found by build id, so that no other file is taken for one of them. What was read of a file
+is kept for the next run, which calls from the same places: reading symbols takes as long as Envoy's
+start.
 """
 
 from __future__ import annotations
@@ -8,18 +10,19 @@ from __future__ import annotations
 import bisect
 import os
 import re
+import stat
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import Section
+from typing import TYPE_CHECKING, NamedTuple
 
 from envoyassert.events import Event
-from envoyassert.launch.elf import read_build_id
+from envoyassert.launch.kept_symbols import NotedFile, identity
 from envoyassert.symbols import IN_LIBRARY, ObjectFile, Symbols, split_frame
+
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import Section
 
 _PF_X = 1
 _STT_FUNC, _STT_GNU_IFUNC = 2, 10
@@ -160,6 +163,10 @@ def read_symbols(path: Path, debug: Path | None) -> tuple[ObjectSymbols, bool]:
         UnreadableObjectError: one of them is not an ELF file, or damaged.
         OSError: one of them cannot be read.
     """
+    # Not needed where all is known from an earlier run.
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
     try:
         with path.open("rb") as file:
             elf = ELFFile(file)
@@ -263,12 +270,26 @@ def find_objects(
         if not wanted - found.keys():
             break
         try:
-            build_id = read_build_id(candidate.readable)
+            build_id = _build_id(candidate.readable)
         except OSError:
             continue
         if build_id in wanted:
             found.setdefault(build_id, candidate)
     return found
+
+
+def _build_id(path: Path) -> str:
+    """Return the build id of a file, "" if it has none. Raises OSError."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        return ""  # a traced process may name anything, and to open a FIFO may wait for ever
+    noted = NotedFile(identity(status))
+    if noted.build_id is None:
+        from envoyassert.launch.elf import read_build_id
+
+        noted.build_id = read_build_id(path)
+        noted.keep()
+    return noted.build_id
 
 
 def _candidates(pids: Iterable[int], executables: Iterable[str]) -> Iterator[Found]:
@@ -311,7 +332,7 @@ def find_debug_file(build_id: str, directories: Sequence[Path]) -> Path | None:
             return path
     for directory in directories:
         for path in sorted(directory.iterdir()):
-            if path.is_file() and read_build_id(path) == build_id:
+            if path.is_file() and _build_id(path) == build_id:
                 return path
     return None
 
@@ -359,29 +380,56 @@ def symbolize(
             files[build_id] = ObjectFile("", NO_FILE)
             continue
         try:
-            symbols, whole = _symbols(build_id, file.readable, tuple(debug_dirs))
-            for offset in places:
-                frame = f"{build_id}+0x{offset:x}"
-                names[frame] = symbols.name_at(offset)
-                if frame in seconds:
-                    callees[frame] = symbols.callee_at(file.readable, offset)
+            asked = {offset: f"{build_id}+0x{offset:x}" in seconds for offset in places}
+            read, whole = _named(build_id, file.readable, tuple(debug_dirs), asked)
         except (OSError, UnreadableObjectError) as error:
             files[build_id] = ObjectFile(file.shown, str(error))
             continue
+        for offset, (name, callee) in read.items():
+            names[f"{build_id}+0x{offset:x}"] = name
+            callees[f"{build_id}+0x{offset:x}"] = callee
         files[build_id] = ObjectFile(file.shown, "" if whole else STRIPPED)
     named = {frame: name for frame, name in names.items() if name}
     return Symbols(named, {frame: name for frame, name in callees.items() if name}, files)
+
+
+def _named(
+    build_id: str, path: Path, debug_dirs: tuple[Path, ...], asked: Mapping[int, bool]
+) -> tuple[dict[int, tuple[str, str]], bool]:
+    """Return the names at places of a file, and whether the file names all of its functions.
+
+    Args:
+        build_id: of the file.
+        path: where it can be read.
+        debug_dirs: directories with separate debug files.
+        asked: offsets in the file, and of each whether its callee is asked for.
+
+    Returns:
+        The function and its callee by offset; "" for what has no name or was not asked for.
+
+    Raises:
+        UnreadableObjectError: the file, or its debug file, is damaged.
+        OSError: one of them cannot be read.
+    """
+    debug = find_debug_file(build_id, debug_dirs)
+    file = identity(path.stat())
+    noted = NotedFile(file, "" if debug is None else identity(debug.stat()))
+    if not noted.has(asked):
+        symbols, noted.whole = _symbols(file, path, debug)
+        for offset, with_callee in asked.items():
+            callee = symbols.callee_at(path, offset) if with_callee else None
+            noted.add(offset, symbols.name_at(offset), callee)
+        noted.keep()
+    return {offset: noted.names(offset) for offset in asked}, noted.whole
 
 
 # A session runs the same few files again and again. A stripped copy has the same build id.
 _KNOWN_FILES = 16
 
 
-def _symbols(build_id: str, path: Path, debug_dirs: tuple[Path, ...]) -> tuple[ObjectSymbols, bool]:
+def _symbols(file: str, path: Path, debug: Path | None) -> tuple[ObjectSymbols, bool]:
     """Return the functions of a file, and whether these are all of them."""
-    debug = find_debug_file(build_id, debug_dirs)
-    file = path.stat()
-    key = (file.st_dev, file.st_ino, file.st_mtime_ns, debug)
+    key = (file, debug)
     if key not in _known:
         if len(_known) >= _KNOWN_FILES:
             _known.pop(next(iter(_known)))
@@ -389,4 +437,4 @@ def _symbols(build_id: str, path: Path, debug_dirs: tuple[Path, ...]) -> tuple[O
     return _known[key]
 
 
-_known: dict[tuple[int, int, int, Path | None], tuple[ObjectSymbols, bool]] = {}
+_known: dict[tuple[str, Path | None], tuple[ObjectSymbols, bool]] = {}

@@ -66,10 +66,11 @@ class Owned:
         found = self._sockets_of(mine, tuple(fixed), self._graph)
         if mine.addresses == record.addresses:
             return found
-        zero = tuple(map(_at_zero, self._transition.new))
-        shown = self._sockets_of(_at_zero(record), zero, self._graph)
-        if shown := [one for one in shown if one.number in self.listening]:
-            return [*found, *shown]
+        if any(one.envoy is not None and not one.envoy.error for one in self._graph.accounts):
+            zero = tuple(map(_at_zero, self._transition.new))
+            shown = self._sockets_of(_at_zero(record), zero, self._graph)
+            if shown := [one for one in shown if one.number in self.listening]:
+                return [*found, *shown]
         stay = {one.name: self._stay_at_zero(one) for one in self._transition.new}
         if stay[record.name]:
             return [*found, *stay[record.name]]
@@ -78,7 +79,8 @@ class Owned:
             key: [one for one in sockets if one.born.ts_ns >= self._began_ns]
             for key, sockets in self._graph.by_place.items()
         }
-        graph = replace(self._graph, by_place=later)
+        # Whoever has sockets already is none of those that may have made them.
+        graph = replace(self._graph, by_place=later, phases=())
         return [*found, *self._sockets_of(_at_zero(record), makers, graph)]
 
     def has_clients_before(self, record: ListenerRecord | None, place: Place) -> bool:

@@ -17,7 +17,10 @@ from envoyassert.trace import Trace
 
 
 @pytest.fixture(autouse=True)
-def _enabled() -> Iterator[None]:
+def _as_at_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Collect, and have nothing frozen: a command that ran here may have changed that."""
+    gc.unfreeze()
+    monkeypatch.setattr(collection, "_frozen", collection._Frozen())
     gc.enable()
     yield
     gc.enable()
@@ -131,7 +134,6 @@ def test_what_a_search_looked_at_is_not_left(before: int, monkeypatch: pytest.Mo
 def test_what_a_library_froze_stays_frozen_and_is_counted_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(collection, "_frozen", collection._Frozen())
     gc.freeze()
     counts = [frozen := gc.get_freeze_count()]
     counted = gc.get_freeze_count

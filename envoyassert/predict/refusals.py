@@ -44,12 +44,19 @@ def is_datagram(listener: Any) -> bool:
 
 
 def has_duplicate(one: Any, other: Any) -> bool:
-    """Return whether two listeners have an address in common, as Envoy looks for that."""
+    """Return whether two listeners have an address in common, as Envoy looks for that.
+
+    Port 0 counts where the one that is there already binds nothing (1.36.4 and 1.40.0).
+
+    Args:
+        one: the listener that comes.
+        other: one that Envoy has.
+    """
     if is_datagram(one) != is_datagram(other):
         return False
-    bound = asks_for_sockets(one)
-    taken = {place_key(place) for place in places_of(other) if place.port != 0 or not bound}
-    return bool(taken & set(map(place_key, places_of(one))))
+    bound = asks_for_sockets(other)
+    asked = {place_key(place) for place in places_of(one) if place.port != 0 or not bound}
+    return bool(asked & set(map(place_key, places_of(other))))
 
 
 def place_key(place: Address) -> tuple[Address, str]:

@@ -432,3 +432,12 @@ def test_field_that_is_null_is_absent_in_what_a_trace_keeps(name: str, version: 
         config[name] = None
     kept = prediction_of(deciding_config(config, []), concurrency=2, version=version)
     assert kept == predict_start(config, concurrency=2, version=version)
+
+
+@pytest.mark.parametrize("second", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_port_zero_is_a_twin_where_the_first_binds_nothing(first: bool, second: bool) -> None:
+    """Seen on 1.36.4 and 1.40.0, which look at the `bind_to_port` of the one that is there."""
+    place = at(port=0)
+    found = started(tcp("a", place, bind_to_port=first), tcp("b", place, bind_to_port=second))
+    assert ("has duplicate address" in found.refused) == (not first)

@@ -21,6 +21,12 @@ _SAME_REQUEST_S = 2.0
 _last_s = -_SAME_REQUEST_S
 
 
+def heeded() -> set[signal.Signals]:
+    """Return the signals that end a program here: Ctrl-C, and of `ENDING` what is not ignored."""
+    ignored = [number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN]
+    return {signal.SIGINT, *ENDING}.difference(ignored)
+
+
 def interrupt(number: int, _frame: FrameType | None = None) -> None:
     """Be the handler of a signal: raise KeyboardInterrupt, but for a signal that is repeated.
 

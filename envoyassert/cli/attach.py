@@ -18,7 +18,7 @@ from envoyassert.cli.output import say
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.cli.where import need_linux
 from envoyassert.errors import LaunchError
-from envoyassert.interrupts import ENDING
+from envoyassert.interrupts import heeded
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import check_output
@@ -304,9 +304,7 @@ def _ended_by_signals(stop: Stop) -> Iterator[None]:
             raise KeyboardInterrupt
         stop.set()
 
-    ignored = [number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN]
-    numbers = {signal.SIGINT, *ENDING}.difference(ignored)
-    before = {number: signal.signal(number, end) for number in numbers}
+    before = {number: signal.signal(number, end) for number in heeded()}
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from envoyassert.cli.exits import TROUBLE, DiffLikeCommand
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.cli.where import need_linux
-from envoyassert.interrupts import ENDING
+from envoyassert.interrupts import heeded
 from envoyassert.output_file import write_lines
 from envoyassert.outputs.progress import LiveLine, is_terminal
 from envoyassert.scenario.plan import DEFAULT_VERSION
@@ -132,9 +132,7 @@ def _interruptible() -> Iterator[list[int]]:
         pressed.append(number)
         raise KeyboardInterrupt
 
-    ignored = [number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN]
-    numbers = {signal.SIGINT, *ENDING}.difference(ignored)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before = {number: signal.signal(number, interrupt) for number in heeded()}
     try:
         yield pressed
     finally:

@@ -20,6 +20,8 @@ from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.notes import iter_notes
 
+from envoyassert.launch.kept import state_of
+
 #: Note segments are some hundred bytes; a larger one is a damaged file.
 _LARGEST_SEGMENT = 1 << 20
 
@@ -113,7 +115,7 @@ def read_build_id(path: str | Path) -> str:
         return ""  # a traced process may name anything, and to open a FIFO may wait for ever
     with Path(path).open("rb") as file:
         opened = os.fstat(file.fileno())
-        state = _state(opened)
+        state = state_of(opened)
         known = _known.get(state)
         if known is not None:
             return known
@@ -126,7 +128,3 @@ def read_build_id(path: str | Path) -> str:
             _known.pop(next(iter(_known)))
         _known[state] = build_id
     return build_id
-
-
-def _state(file: os.stat_result) -> tuple[int, ...]:
-    return file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns

@@ -28,6 +28,11 @@ def cache_dir() -> Path:
     return Path(base).absolute() / "envoyassert"
 
 
+def state_of(file: os.stat_result) -> tuple[int, ...]:
+    """Return what a file is known by: device, inode, size, and times, that of its inode too."""
+    return file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns
+
+
 class Kept:
     """One kind of such files.
 

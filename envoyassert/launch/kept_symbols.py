@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from envoyassert import __version__
-from envoyassert.launch.kept import Kept
+from envoyassert.launch.kept import Kept, state_of
 
 #: Counts the changes of what a note says.
 _FORM = 1
@@ -30,10 +30,7 @@ def identity(status: os.stat_result) -> str:
     Args:
         status: of the file, from before it is read.
     """
-    return (
-        f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
-        f" {status.st_ctime_ns}"
-    )
+    return " ".join(map(str, state_of(status)))
 
 
 class NotedFile:

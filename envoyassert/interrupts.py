@@ -70,6 +70,41 @@ def interrupted_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold back Ctrl-C, SIGTERM and SIGHUP for a `with` block; at its end they take effect.
+
+    For a process that is being started: Python raises KeyboardInterrupt also where the process is
+    there and `subprocess.Popen` has not returned, so that no code knows of it. To block the signals
+    would not do: the kernel hands them to another thread, and Python to the main thread.
+
+    Does nothing outside the main thread, where nothing is interrupted.
+
+    Raises:
+        KeyboardInterrupt: at the end, if a signal of that kind came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in heeded()}
+    # What is ignored stays so: a process that is started inherits that.
+    before = {number: set_ for number, set_ in before.items() if callable(set_)}
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    try:
+        for number in before:
+            signal.signal(number, note)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in came:
+            signal.raise_signal(one)
+
+
+@contextlib.contextmanager
 def interrupt_prevails() -> Iterator[None]:
     """Let no error of what is released after an interrupt take the place of the interrupt.
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from envoyassert.errors import LaunchError
+from envoyassert.interrupts import interrupts_held
 from envoyassert.launch.base import STOP_DEADLINE_S
 from envoyassert.launch.inside import make_directories
 from envoyassert.launch.processes import MARK, end_marked
@@ -43,16 +44,14 @@ def started(command: Sequence[str], arm: Watch) -> Iterator[int]:
         tracer = arm.command(str(directory))
         # The probe reads the environment from its start and only so far.
         mark = {} if tracer else {RUN_ID_VARIABLE: arm.run_id}
-        with (
-            _guarded(arm.run_id),
-            contextlib.closing(Lifeline()) as lifeline,
-            _process([*tracer, *command], {**mark, **os.environ}) as process,
-        ):
-            lifeline.hold(process.pid)
-            try:
-                yield process.pid
-            finally:
-                _stop(process, arm.run_id)
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(_guarded(arm.run_id))
+            lifeline = undo.enter_context(contextlib.closing(Lifeline()))
+            with interrupts_held():
+                process = undo.enter_context(_process([*tracer, *command], {**mark, **os.environ}))
+                undo.callback(_stop, process, arm.run_id)
+                lifeline.hold(process.pid)
+            yield process.pid
     finally:
         remove_rundir(Path(directory))
 

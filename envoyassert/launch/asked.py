@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
+import signal
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from envoyassert.errors import LaunchError, MachineError
+from envoyassert.interrupts import interrupts_held
+from envoyassert.launch.base import STOP_DEADLINE_S, Exit
+from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.limits import Limits, hand_over, ordinary_user, starting_command
+from envoyassert.launch.processes import MARK, end_marked
+from envoyassert.launch.release import Lifeline
 
 _HEAD = 20
 _FOR_EVERYBODY = 0o005
@@ -34,23 +42,84 @@ class Command(NamedTuple):
     descriptors: tuple[int, ...]
 
 
-@contextmanager
-def asked_as_ordinary_user(
-    binary: Path, arguments: Sequence[str], env: Mapping[str, str], directory: Path | None = None
-) -> Iterator[Command]:
-    """Give the command that asks an executable, as long as the context lasts.
+class Answer(NamedTuple):
+    """What an executable answered.
+
+    Args:
+        end: how it ended.
+        printed: what it printed, as `kept_log` returns it.
+    """
+
+    end: Exit
+    printed: str
+
+
+def ask(
+    binary: Path,
+    arguments: Sequence[str],
+    deadline_s: float,
+    directory: Path | None = None,
+    *,
+    errors: bool = False,
+) -> Answer:
+    """Run an executable to its end, as an ordinary user where that is possible.
+
+    Nothing of it is left then, whatever it started, nor after an interrupt; if this process is
+    killed, the kernel kills its process group.
 
     Args:
         binary: the executable; it need not lie where the user gets at it.
         arguments: its arguments.
-        env: its environment.
-        directory: a directory that is given to the user, with all in it.
+        deadline_s: how long it may take.
+        directory: its working directory, which is given to the user, with all in it; None for the
+            root directory.
+        errors: whether what it prints to standard error is part of the answer.
 
     Raises:
+        subprocess.TimeoutExpired: it takes longer.
         MachineError: the user cannot get at the directory, or a tool is not installed.
         LaunchError: the executable is none, or the user may not execute it.
-        OSError: the executable cannot be read.
+        OSError: it cannot be read or executed.
     """
+    mark = f"{MARK}={secrets.token_hex(8)}"
+    with ExitStack() as undo:
+        output = os.memfd_create("envoyassert-answer")
+        undo.callback(os.close, output)
+        env = dict([mark.split("=")])
+        command = undo.enter_context(_as_ordinary_user(binary, arguments, env, directory))
+        lifeline = undo.enter_context(closing(Lifeline()))
+        with interrupts_held():
+            process = undo.enter_context(
+                subprocess.Popen(
+                    command.words,
+                    cwd=directory or "/",
+                    env=command.env,
+                    pass_fds=command.descriptors,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT if errors else subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+            undo.callback(end_marked, [mark], STOP_DEADLINE_S)
+            undo.callback(_kill_group, process.pid)
+            lifeline.hold(process.pid)
+        status = process.wait(deadline_s)
+        size = os.fstat(output).st_size
+        printed = kept_log(size, lambda count, offset: os.pread(output, count, offset))
+    # subprocess: a negative status is the signal that ended it.
+    return Answer(Exit(status, None) if status >= 0 else Exit(None, -status), printed)
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+@contextmanager
+def _as_ordinary_user(
+    binary: Path, arguments: Sequence[str], env: Mapping[str, str], directory: Path | None
+) -> Iterator[Command]:
     user = _ordinary_user()
     check_format(binary)
     if user is None:

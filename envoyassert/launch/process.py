@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from envoyassert.errors import MachineError
+from envoyassert.interrupts import interrupts_held
 from envoyassert.launch import release
 from envoyassert.launch.asked import check_format, not_executable
 from envoyassert.launch.base import STOP_DEADLINE_S, Exit, LaunchSpec
@@ -235,12 +236,13 @@ class ProcessEnvoy(NamespacedEnvoy):
         with contextlib.ExitStack() as undo:
             self._lifeline = Lifeline()
             undo.callback(self._lifeline.close)
-            self._process = starter.call(lambda: self._spawn(self._lifeline.read_end))
-            # Killed between the fork and here, this process would leave Envoy behind until the
-            # next sweep, which finds it by its working directory.
-            self._lifeline.hold(self._process.pid)
-            undo.callback(self._process.wait)
-            undo.callback(self._process.kill)
+            with interrupts_held():
+                self._process = starter.call(lambda: self._spawn(self._lifeline.read_end))
+                # Killed between the fork and here, this process would leave Envoy behind until the
+                # next sweep, which finds it by its working directory.
+                self._lifeline.hold(self._process.pid)
+                undo.callback(self._process.wait)
+                undo.callback(self._process.kill)
             self._pidfd = os.pidfd_open(self._process.pid)
             undo.pop_all()
 

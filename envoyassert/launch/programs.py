@@ -7,6 +7,7 @@ the environment says, and each has no more of the environment than it needs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from envoyassert.interrupts import interrupts_held
 
 #: Where tools are, although it may not be in the PATH of an ordinary user.
 _SYSTEM = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -70,17 +73,24 @@ def run_program(
         subprocess.TimeoutExpired: it takes longer.
         OSError: it cannot be executed.
     """
-    return subprocess.run(
-        command,
-        cwd="/",
-        env={"PATH": program_path()} if environment is None else dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=timeout_s,
-    )
+    with contextlib.ExitStack() as undo:
+        with interrupts_held():
+            process = undo.enter_context(
+                subprocess.Popen(
+                    command,
+                    cwd="/",
+                    env={"PATH": program_path()} if environment is None else dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                )
+            )
+            # Does nothing where it has ended.
+            undo.callback(process.kill)
+        printed, errors = process.communicate(timeout=timeout_s)
+    return subprocess.CompletedProcess(command, process.returncode, printed, errors)
 
 
 def run_pip(arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:

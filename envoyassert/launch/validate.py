@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envoyassert.errors import LaunchError
-from envoyassert.launch.asked import asked_as_ordinary_user
+from envoyassert.launch.asked import ask
 from envoyassert.launch.base import VALIDATE_DEADLINE_S, Exit, tail
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.executable import find_executable
-from envoyassert.launch.kept_log import kept_log
 from envoyassert.launch.rundir import create_rundir, in_rundir, remove_rundir, write_files
 from envoyassert.trace import Outcome
 
@@ -40,34 +37,14 @@ def validate(
         write_files(directory, in_rundir({**files, "envoy.yaml": config_yaml}, rundir))
         words = validating([argument.replace("${rundir}", rundir) for argument in args])
         arguments = ["-c", f"{rundir}/envoy.yaml", *words]
-        with (
-            tempfile.TemporaryFile(dir=directory) as output,
-            asked_as_ordinary_user(binary, arguments, {}, directory) as command,
-        ):
-            result = subprocess.run(
-                command.words,
-                cwd=directory,
-                env=command.env,
-                pass_fds=command.descriptors,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-                timeout=VALIDATE_DEADLINE_S,
-            )
-            file = output.fileno()
-            size = os.fstat(file).st_size
-            printed = kept_log(size, lambda count, offset: os.pread(file, count, offset))
+        answer = ask(binary, arguments, VALIDATE_DEADLINE_S, directory, errors=True)
     except subprocess.TimeoutExpired as error:
         raise LaunchError(f"envoy --mode validate ran for {VALIDATE_DEADLINE_S:.0f} s") from error
     except OSError as error:
         raise LaunchError(f"{binary} cannot be executed: {error.strerror}") from error
     finally:
         remove_rundir(directory)
-    # subprocess: a negative status is the signal that ended it.
-    status = result.returncode
-    end = Exit(status, None) if status >= 0 else Exit(None, -status)
-    return validated(end, printed, rundir)
+    return validated(answer.end, answer.printed, rundir)
 
 
 def validated(end: Exit, printed: str, rundir: str) -> Outcome:

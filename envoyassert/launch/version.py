@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import secrets
-import signal
 import subprocess
 from pathlib import Path
 
 from envoyassert.errors import LaunchError, MachineError
-from envoyassert.launch.asked import asked_as_ordinary_user
+from envoyassert.launch.asked import ask
 from envoyassert.launch.kept import cache_dir
-from envoyassert.launch.processes import MARK, end_marked
 
 _DEADLINE_S = 10.0
 _REPORTED = re.compile(r"version: [0-9a-f]+/(?P<version>\d+\.\d+\.\d+)[^/\s]*/")
@@ -54,35 +50,9 @@ def binary_version(binary: Path, build_id: str) -> str:
 
 def _run_version(binary: Path) -> str:
     """Return what an executable prints for `--version`, or ""."""
-    mark = secrets.token_hex(8)
     try:
-        with (
-            # It has no more of an environment where it is run.
-            asked_as_ordinary_user(binary, ["--version"], {MARK: mark}) as command,
-            subprocess.Popen(
-                command.words,
-                cwd="/",
-                env=command.env,
-                pass_fds=command.descriptors,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            ) as process,
-        ):
-            try:
-                process.wait(_DEADLINE_S)
-            except subprocess.TimeoutExpired:
-                return ""
-            finally:
-                # A wrapper script may have left something that holds the pipe open.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                end_marked([f"{MARK}={mark}"], _DEADLINE_S)
-            assert process.stdout is not None
-            # A line or two: the pipe never was full.
-            return process.stdout.read().decode("utf-8", "replace")
-    except (OSError, LaunchError, MachineError):
+        return ask(binary, ["--version"], _DEADLINE_S).printed
+    except (subprocess.TimeoutExpired, OSError, LaunchError, MachineError):
         return ""
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from envoyassert import interrupts
-from envoyassert.interrupts import interrupt_prevails, interrupted_by_signals
+from envoyassert.interrupts import interrupt_prevails, interrupted_by_signals, interrupts_held
 from envoyassert.launch.kernel import handles_signal
 
 ENDING = [signal.SIGTERM, signal.SIGHUP]
@@ -52,6 +52,30 @@ def test_what_is_ignored_or_handled_stays_so(handler):
         with interrupted_by_signals():
             assert signal.getsignal(signal.SIGHUP) == handler
         assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_signal_that_is_held_back_interrupts_at_the_end(number):
+    done = False
+    with (  # noqa: PT012 - what is inside must not be interrupted
+        pytest.raises(KeyboardInterrupt, match=f"ended by {number.name}"),
+        interrupted_by_signals(),
+        interrupts_held(),
+        interrupts_held(),
+    ):
+        os.kill(os.getpid(), number)
+        done = True
+    assert done
+
+
+def test_what_is_ignored_or_of_the_system_stays_so_while_signals_are_held_back():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts_held():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
 

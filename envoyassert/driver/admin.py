@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from envoyassert.driver.base import DrivenEnvoy, Driver
+from envoyassert.driver.base import NO_REST, DrivenEnvoy, Driver, wait_until
 from envoyassert.launch.admin import AdminUnreachableError
+from envoyassert.launch.processes import all_asleep
 from envoyassert.steps.admin import DrainStep, HealthcheckStep
 from envoyassert.steps.base import StepProblem, StepResult
 
@@ -14,8 +15,19 @@ class DrainDriver(Driver[DrainStep]):
     step = DrainStep
 
     def carry_out(self, step: DrainStep, deadline_s: float) -> StepResult:
-        """Ask for it; that the sockets are closed is not waited for."""
-        return _post(self.envoy, f"/drain_listeners{step.drain.query}")
+        """Ask for it, and wait until Envoy has come to rest.
+
+        It answers before its workers have closed anything.
+
+        Raises:
+            StepProblem: it refuses, or still has work to do.
+        """
+        envoy = self.envoy
+        result = _post(envoy, f"/drain_listeners{step.drain.query}")
+        rested = wait_until(envoy, deadline_s, lambda: all_asleep(envoy.pid))
+        if not rested and envoy.exited() is None:
+            raise StepProblem(NO_REST.format(deadline_s))
+        return result
 
 
 class HealthcheckDriver(Driver[HealthcheckStep]):

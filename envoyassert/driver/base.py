@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 D = TypeVar("D", bound=StepDriver[Any, Any])
 
+#: Why nothing is known of what a step made Envoy do; with the seconds that it was given.
+NO_REST = "Envoy did not come to rest within {:g} s"
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.02
 

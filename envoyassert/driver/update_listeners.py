@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from envoyassert.driver.base import DrivenEnvoy, Driver
+from envoyassert.driver.base import NO_REST, DrivenEnvoy, Driver
 from envoyassert.scenario.listeners import configured_listeners
 from envoyassert.scenario.overlay import OverlayError
 from envoyassert.scenario.xds import FILE, discovery_response
@@ -58,7 +58,7 @@ def _missed(update: ListenerUpdate, deadline_s: float, *, survived: bool) -> str
     if not update.warmed:
         return f"no listener warms any more within {deadline_s:g} s"
     if not update.settled:
-        raise StepProblem(f"Envoy did not come to rest within {deadline_s:g} s")
+        raise StepProblem(NO_REST.format(deadline_s))
     return ""
 
 

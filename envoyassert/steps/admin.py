@@ -49,9 +49,9 @@ class Drain(Part):
 
 
 class DrainStep(StepUnderLoad):
-    """POST /drain_listeners; over as soon as it is answered.
+    """POST /drain_listeners; over once it is answered and no thread of Envoy has work left.
 
-    Workers and main close the sockets after that: wait for it, as in
+    With `graceful` the sockets are closed when the drain time is over: wait for it, as in
     `wait_for: {state: {listener: {port: 15006}, bound: false}}`.
     """
 

@@ -353,6 +353,26 @@ def test_wait_for_what_envoy_forbids_to_ask_is_not_carried_out(item: dict[str, A
         run(PlayedEnvoy(replies=[forbidden]), {"wait_for": item})
 
 
+@pytest.mark.parametrize("step", [{"drain": {}}, {"drain": {"graceful": True}}])
+def test_drain_is_over_when_no_thread_has_work_left(
+    monkeypatch: pytest.MonkeyPatch, step: dict[str, Any]
+) -> None:
+    asleep = [False, False, True]
+    monkeypatch.setattr("envoyassert.driver.admin.all_asleep", lambda pid: asleep.pop(0))
+    envoy = PlayedEnvoy(replies=[(200, "OK")])
+    run(envoy, step)
+    assert envoy.asked[0].startswith("POST /drain_listeners")
+    assert asleep == []
+
+
+def test_drain_after_which_envoy_has_no_rest_is_not_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("envoyassert.driver.admin.all_asleep", lambda pid: False)
+    with pytest.raises(StepProblem, match=r"did not come to rest within 0\.05 s"):
+        run(PlayedEnvoy(replies=[(200, "OK")]), {"drain": {}})
+
+
 def test_quit_is_over_when_envoy_has_ended() -> None:
     envoy = PlayedEnvoy([idle, end], [(200, "OK\n")])
     # It ends as soon as it is asked to.

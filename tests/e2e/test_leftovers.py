@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pytest
 
 from envoyassert.launch.engine import connect
 from envoyassert.launch.kernel import wait_readable
+from envoyassert.launch.namespace import joined_namespace
 from envoyassert.launch.sweep import LABEL_OWNER_PID
 from tests.e2e.bpf_objects import bpf_objects, held_bpf_objects
 from tests.e2e.launching import NEVER_READY, VERSION, wait_until
@@ -50,6 +52,11 @@ envoy:
 """
 #: Slow to become ready, and with the node that its endpoints need.
 SLOW = f"{NEVER_READY}    node: {{id: node-1, cluster: test}}\n"
+#: Lives until someone has connected.
+AWAITED = """\
+steps:
+- wait_for: {stat: {name: listener.127.0.0.1_10000.downstream_cx_total, at_least: 1}}
+"""
 #: Seconds until an engine has undone a container's mounts, and the kernel a BPF program.
 DEADLINE_S = 20.0
 
@@ -110,6 +117,20 @@ class Session:
     def wait_for_envoy(self) -> None:
         assert wait_until(lambda: self.look() or self.ended(), 30), self.text()
         assert self.namespaces, self.text()
+
+    def connect(self) -> None:
+        """Connect to its Envoy, once that maps shared memory and has its listener bound."""
+        assert wait_until(lambda: (self.look() and bool(self.shared_memory)) or self.ended(), 30)
+        (envoy,) = self.envoys()
+        with contextlib.closing(joined_namespace(int(envoy.name), "client")) as namespace:
+
+            def connected() -> bool:
+                with contextlib.suppress(ConnectionRefusedError):
+                    namespace.call(lambda: socket.create_connection(("127.0.0.1", 10000))).close()
+                    return True
+                return False
+
+            assert wait_until(lambda: connected() or self.ended(), 30), self.text()
 
     def ended(self) -> bool:
         return self.process.poll() is not None
@@ -297,10 +318,11 @@ def start(launcher, root, neighbour, machine) -> Iterator[Callable[..., Session]
 
 
 def test_run_that_passes_leaves_nothing(start, root, launcher):
-    session = start()
+    session = start(more=AWAITED)
+    session.connect()
     assert session.wait() == 0, session.text()
     assert_nothing_left_of(session, root / "run_root")
-    assert session.shared_memory, "its Envoy was not seen to map any"
+    assert session.shared_memory
     assert session.layers or launcher == "process"
 
 

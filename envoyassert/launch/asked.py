@@ -9,10 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,18 +101,14 @@ def ask(
                 )
             )
             undo.callback(end_marked, [mark], STOP_DEADLINE_S)
-            undo.callback(_kill_group, process.pid)
+            # Just after the fork it has no mark. Closing the lifeline ends the rest of its group.
+            undo.callback(process.kill)
             lifeline.hold(process.pid)
         status = process.wait(deadline_s)
         size = os.fstat(output).st_size
         printed = kept_log(size, lambda count, offset: os.pread(output, count, offset))
     # subprocess: a negative status is the signal that ended it.
     return Answer(Exit(status, None) if status >= 0 else Exit(None, -status), printed)
-
-
-def _kill_group(group: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
 
 
 @contextmanager

@@ -27,6 +27,13 @@ def heeded() -> set[signal.Signals]:
     return {signal.SIGINT, *ENDING}.difference(ignored)
 
 
+def is_repeated() -> bool:
+    """Return whether a signal that has come asks for what another one just asked for; note it."""
+    global _last_s
+    before_s, _last_s = _last_s, time.monotonic()
+    return _last_s - before_s < _SAME_REQUEST_S
+
+
 def interrupt(number: int, _frame: FrameType | None = None) -> None:
     """Be the handler of a signal: raise KeyboardInterrupt, but for a signal that is repeated.
 
@@ -36,10 +43,13 @@ def interrupt(number: int, _frame: FrameType | None = None) -> None:
     Raises:
         KeyboardInterrupt: it names the signal.
     """
-    global _last_s
-    before_s, _last_s = _last_s, time.monotonic()
-    if _last_s - before_s >= _SAME_REQUEST_S:
-        raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
+    if not is_repeated():
+        raise KeyboardInterrupt(ended_by(number))
+
+
+def ended_by(number: int) -> str:
+    """Return in words that a signal ended a program."""
+    return f"ended by {signal.Signals(number).name}"
 
 
 def interrupt_on_signals() -> None:

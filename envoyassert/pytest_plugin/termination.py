@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from envoyassert.interrupts import ENDING, interrupt
+from envoyassert.interrupts import ENDING, ended_by, interrupt, is_repeated
 
 #: How long the workers may take to stop their Envoys and to report.
 _WORKERS_S = 30.0
@@ -25,12 +25,13 @@ class ToWorkers:
     """A plugin of xdist's controller: signals reach the workers, and they report before the end.
 
     A session in which no worker handles one, for none has run an Envoy, is ended by it at once, as
-    without this plugin.
+    without this plugin. So is one that is asked to end for the second time.
     """
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._signalled: list[Any] = []
+        self._is_passed_on = False
         self._before: dict[int, Any] = {}
         if threading.current_thread() is not threading.main_thread():
             return
@@ -48,16 +49,21 @@ class ToWorkers:
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
         from envoyassert.launch.kernel import handles_signal
 
-        self.pytest_unconfigure()
-        workers = [(node, pid) for node in self._nodes if (pid := _pid_of(node)) is not None]
-        self._signalled = [node for node, pid in workers if handles_signal(pid, number)]
-        if not self._signalled and self._before[number] == signal.SIG_DFL:
+        if is_repeated():
+            return
+        nodes = () if self._is_passed_on else self._nodes
+        self._is_passed_on = True
+        workers = [(node, pid) for node in nodes if (pid := _pid_of(node)) is not None]
+        handling = [node for node, pid in workers if handles_signal(pid, number)]
+        if not handling and self._before[number] == signal.SIG_DFL:
+            self.pytest_unconfigure()
             os.kill(os.getpid(), number)
             return
+        self._signalled += handling
         for _, pid in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        interrupt(number)
+        raise KeyboardInterrupt(ended_by(number))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -49,7 +49,11 @@ from envoyassert.trace_file import parse_trace, trace_lines
     metavar="FILE",
     help="Write the scenario here, NAME.yaml or NAME.envoyassert.yaml; without it, print it.",
 )
-@click.option("--concurrency", type=click.IntRange(0, 1024), help="Envoy's --concurrency [2].")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(0, 1024),
+    help="Envoy's --concurrency [that of the Envoy at URL, else 2].",
+)
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -102,16 +106,19 @@ def draft(
     path, text = _source(source, pid, pod)
     if source is None:
         pod = ""
+    workers = _workers_of(source, concurrency)
     with problems_of(path):
         found, written = drafted(
             path,
-            concurrency,
+            workers.number,
             dump,
             pod,
             with_config=config is not None,
             stand_in=stand_in,
             text=text,
         )
+    found = _noted(found, workers.notes)
+    found = dataclasses.replace(found, actions=(*workers.actions, *found.actions))
     found = _with_arguments(found, arguments)
     scenario = output or Path(f"{_name(path.name)}.envoyassert.yaml")
     name = checked_name(scenario)
@@ -172,12 +179,37 @@ def _source(source: str | None, pid: int | None, pod: str) -> tuple[Path, str | 
         raise click.UsageError(
             "name a config, a dump, a trace, an admin endpoint, --pid N, or --pod NAMESPACE/POD"
         )
-    if "://" in source or source.startswith("unix:"):
+    if _is_live(source):
         from envoyassert.launch.live_dump import fetch_dump
 
         return Path(source), fetch_dump(source, MAX_DUMP_BYTES)
     checked = click.Path(exists=True, dir_okay=False, path_type=Path)
     return Path(str(checked.convert(source, None, None))), None
+
+
+def _is_live(source: str) -> bool:
+    return "://" in source or source.startswith("unix:")
+
+
+class _Workers(NamedTuple):
+    """How many workers are asked for, None for what the draft takes; notes and actions of it."""
+
+    number: int | None
+    notes: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+
+
+def _workers_of(source: str | None, concurrency: int | None) -> _Workers:
+    """Return the concurrency of a draft: what is asked for, else that of an Envoy that runs."""
+    if concurrency is not None or source is None or not _is_live(source):
+        return _Workers(concurrency)
+    from envoyassert.launch.live_dump import fetch_concurrency
+
+    found, why = fetch_concurrency(source)
+    if found is not None:
+        return _Workers(found, (f"the Envoy that runs has concurrency {found}, by /server_info",))
+    note = f"the concurrency of this Envoy is not known ({why}): --concurrency says it"
+    return _Workers(None, (note,), (note,))
 
 
 def _check(text: str, scenario: Path, source: Path, directory: Path | None) -> None:

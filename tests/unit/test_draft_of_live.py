@@ -9,6 +9,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -29,11 +30,16 @@ def cli(capsys, monkeypatch, tmp_path) -> Callable[..., Done]:
 
 
 class Admin(http.server.BaseHTTPRequestHandler):
-    """An admin endpoint that has one page."""
+    """An admin endpoint, and one behind a proxy that has it at another path."""
+
+    info: ClassVar[str | None] = json.dumps({"command_line_options": {"concurrency": 5}})
 
     def do_GET(self) -> None:
-        body = DUMP.encode() if self.path == "/config_dump" else b"not found"
-        self.send_response(200 if self.path == "/config_dump" else 404)
+        asked = self.path.removeprefix("/pods/a/proxy").partition("?")[0]
+        pages = {"/config_dump": DUMP, "/server_info": self.info}
+        page = pages.get(asked)
+        body = (page or "not found").encode()
+        self.send_response(404 if page is None else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -64,7 +70,7 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
 @pytest.mark.parametrize("path", ["", "/", "/config_dump"])
 def test_live_dump_is_drafted_as_the_same_in_a_file(cli, tmp_path, path) -> None:
     (tmp_path / "config_dump").write_text(DUMP)
-    assert cli("draft", "config_dump", "-o", "saved.yaml").code == 0
+    assert cli("draft", "config_dump", "--concurrency", 5, "-o", "saved.yaml").code == 0
     server = http.server.HTTPServer(("127.0.0.1", 0), Admin)
     with serving(server):
         done = cli("draft", f"http://127.0.0.1:{server.server_port}{path}", "-o", "live.yaml")
@@ -78,6 +84,46 @@ def test_admin_behind_a_unix_socket_is_asked(cli, tmp_path) -> None:
         done = cli("draft", "unix:admin.sock")
     assert done.code == 0
     assert "port: 15006" in done.out
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/config_dump?include_eds", "/pods/a/proxy/config_dump?resource=dynamic_listeners"]
+)
+def test_live_draft_has_the_concurrency_of_the_envoy_that_runs(cli, path) -> None:
+    server = http.server.HTTPServer(("127.0.0.1", 0), Admin)
+    with serving(server):
+        source = f"http://127.0.0.1:{server.server_port}{path}"
+        done = cli("draft", source)
+        asked = cli("draft", source, "--concurrency", 3)
+    written = yaml.safe_load(done.out)
+    assert written["envoy"]["concurrency"] == 5
+    assert [one["bound"]["times"] for one in written["expect"][:3]] == [1, 5, 5]  # admin first
+    assert "# Note: the Envoy that runs has concurrency 5, by /server_info." in done.out
+    assert yaml.safe_load(asked.out)["envoy"]["concurrency"] == 3
+    assert "/server_info" not in asked.out
+
+
+@pytest.mark.parametrize(
+    "info, said",
+    [
+        (None, "/server_info is answered with status 404"),  # `allow_paths` of the admin endpoint
+        ("{}", "/server_info does not say it"),
+        ("no JSON", "/server_info does not say it"),
+        ("[" * 100_000, "/server_info does not say it"),
+        ('{"command_line_options": {"concurrency": true}}', "/server_info does not say it"),
+        ('{"command_line_options": {"concurrency": "4"}}', "/server_info does not say it"),
+        ('{"command_line_options": {"concurrency": 4096}}', "/server_info does not say it"),
+    ],
+)
+def test_live_draft_says_where_the_concurrency_is_assumed(cli, monkeypatch, info, said) -> None:
+    monkeypatch.setattr(Admin, "info", info)
+    server = http.server.HTTPServer(("127.0.0.1", 0), Admin)
+    with serving(server):
+        done = cli("draft", f"http://127.0.0.1:{server.server_port}/config_dump")
+    assert yaml.safe_load(done.out)["envoy"]["concurrency"] == 2
+    note = f"the concurrency of this Envoy is not known ({said}): --concurrency says it"
+    assert done.err == f"note: {note}\n"
+    assert f"# Note: {note}." in done.out
 
 
 @pytest.mark.parametrize(

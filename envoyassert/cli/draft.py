@@ -8,7 +8,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,7 +140,7 @@ def draft(
     apart = (output is not None and written is not None) or not scenario.parent.is_dir()
     _check(text, scenario, path, None if apart else scenario.parent)
     for one in found.envoy:
-        named = f": {', '.join(one.value)}" if one.key == "stand_in" else ""
+        named = f": {_stood_in(one.value)}" if one.key == "stand_in" else ""
         say(f"envoy.{one.key}: {one.why}{named}", err=True)
     for note in found.actions:
         say(f"note: {note}", err=True)
@@ -189,6 +189,14 @@ def _source(source: str | None, pid: int | None, pod: str) -> tuple[Path, str | 
 
 def _is_live(source: str) -> bool:
     return "://" in source or source.startswith("unix:")
+
+
+def _stood_in(files: Mapping[str, Any]) -> str:
+    """Return the names of a config's files, each with what is in its place: a file, or a kind."""
+    places = (
+        (name, kind["file"] if isinstance(kind, dict) else kind) for name, kind in files.items()
+    )
+    return ", ".join(f"{name} ({place})" for name, place in places)
 
 
 class _Workers(NamedTuple):

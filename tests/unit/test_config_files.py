@@ -287,6 +287,25 @@ def test_draft_has_the_listeners_of_the_file_of_lds(draft: Any, tmp_path: Path) 
         assert not notes
 
 
+def test_draft_says_which_file_is_taken_for_one_with_an_absolute_name(
+    capsys: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("edge").mkdir()
+    for place in ("lds.json", "edge/lds.json"):
+        Path(place).write_text('{"resources": []}')
+    source = {"lds_config": {"path": "/nowhere/edge/lds.json"}}
+    node = {"id": "a", "cluster": "b"}
+    Path("envoy.json").write_text(json.dumps({"node": node, "dynamic_resources": source}))
+    code, _, said = run_cli(capsys, "draft", "envoy.json")
+    # Of two that the end of the name fits, the one that more of it fits.
+    assert (code, said) == (
+        0,
+        "envoy.stand_in: in the run directory, instead of what the config names: "
+        "/nowhere/edge/lds.json (edge/lds.json)\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("node", "arguments"),
     [

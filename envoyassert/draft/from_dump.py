@@ -16,6 +16,7 @@ from envoyassert.scenario.listeners import (
     discovers_listeners,
     items_of,
     proto_field,
+    proto_flag,
     protocol_of,
     static_listeners,
     with_lists,
@@ -23,6 +24,11 @@ from envoyassert.scenario.listeners import (
 
 #: Names that a note shows before it only counts.
 _SHOWN = 6
+#: What a stand-in keeps of a listener: beside what its sockets are, how connections are accepted.
+_KEPT = (*OF_LISTENER, "max_connections_to_accept_per_socket_event")
+#: Balancers that are no extensions, of which an Envoy may have none.
+_LOCALITY = "cpu_locality_balance"
+_BALANCERS = ("exact_balance", _LOCALITY)
 
 Listeners = list[dict[str, Any]]
 
@@ -79,7 +85,13 @@ def bootstrap_of_dump(dump: Dumped) -> tuple[dict[str, Any], list[str]]:
         notes.append("there are no listeners of a control plane in it, and the bootstrap asks one")
     fields = ("address", "socket_options")
     kept_admin = {key: value for key in fields if (value := proto_field(admin, key))}
-    return bootstrap_with(kept, kept_admin), notes
+    found = bootstrap_with(kept, kept_admin)
+    # The balancer by CPU does nothing but with pinned workers.
+    affinity = "enable_worker_cpu_affinity"
+    pinned = proto_flag(dump.bootstrap, affinity) is True
+    if pinned and any(_LOCALITY in _balancer(one) for one in kept):
+        found = {affinity: True, **found}
+    return found, notes
 
 
 def served_by_dump(dump: Dumped, bootstrap: Any) -> tuple[Listeners, list[str]]:
@@ -152,8 +164,7 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
                 refused.setdefault(why, []).append(f"{name} ({host}:{port})")
             continue
         protocol = protocol_of(address, place)
-        fields = {field: proto_field(listener, field) for field in OF_LISTENER}
-        present = {field: value for field, value in fields.items() if value is not None}
+        present = _kept_of(listener)
         # A Unix listener is bound whatever bind_to_port says.
         if not asks_for_sockets(listener) and (internal or address.is_ip):
             if not internal:
@@ -178,6 +189,7 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         kept, originals, by_protocol = silent, of_silent, {"TCP": []}
     if virtual := len(listeners) - len(kept) - sum(map(len, refused.values())):
         notes.append(f"{virtual} listeners without a socket of their own are left out")
+    notes += _notes_on_balancers(originals)
     left_out = _left_out(originals, dump.others)
     if kept:
         because = "; left out, for no socket depends on it: "
@@ -185,6 +197,27 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
             stand_in_note(by_protocol) + (because + ", ".join(left_out) if left_out else "")
         )
     return kept, notes
+
+
+def _balancer(listener: object) -> dict[str, object]:
+    """Return the balancer of a listener's connections by its kind, {} if it has none."""
+    given = proto_field(listener, "connection_balance_config")
+    kinds = (*_BALANCERS, "extend_balance")
+    return {kind: value for kind in kinds if (value := proto_field(given, kind)) is not None}
+
+
+def _kept_of(listener: object) -> dict[str, object]:
+    """Return what a stand-in keeps of a listener."""
+    fields = {field: proto_field(listener, field) for field in _KEPT}
+    kept = {field: value for field, value in fields.items() if value is not None}
+    known = {kind: value for kind, value in _balancer(listener).items() if kind in _BALANCERS}
+    return {**kept, "connection_balance_config": known} if known else kept
+
+
+def _notes_on_balancers(listeners: Listeners) -> list[str]:
+    extensions = [_balancer(one).get("extend_balance") for one in listeners]
+    names = [_of(one) for one in extensions if one is not None]
+    return [f"connection balancers that are extensions, left out: {_listed(names)}"] * bool(names)
 
 
 def _notes_on_dump(dump: Dumped) -> list[str]:

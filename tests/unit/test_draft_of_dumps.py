@@ -455,6 +455,48 @@ def test_note_says_what_is_left_out_and_what_serves(drafted):
     ]
 
 
+EXACT = {"connection_balance_config": {"exact_balance": {}}}
+ACCEPT_ONE = {"max_connections_to_accept_per_socket_event": 1}
+
+
+@pytest.mark.parametrize(
+    "given, kept",
+    [
+        (EXACT, EXACT),
+        ({"connectionBalanceConfig": {"exactBalance": {}}}, EXACT),
+        ({"connectionBalanceConfig": None}, {}),
+        (ACCEPT_ONE, ACCEPT_ONE),
+        ({"maxConnectionsToAcceptPerSocketEvent": 1}, ACCEPT_ONE),
+    ],
+)
+def test_how_connections_are_accepted_is_kept(drafted, given, kept):
+    found = drafted([listener(**given)])
+    (one,) = found.stand_in["static_resources"]["listeners"]
+    own = {"name", "address", "filter_chains"}
+    assert {key: value for key, value in one.items() if key not in own} == kept
+    assert not any("balancer" in note for note in found.notes)
+
+
+def test_balancer_that_is_an_extension_is_left_out_and_said(drafted):
+    extension = {"name": "envoy.network.connection_balance.dlb", "typed_config": {}}
+    found = drafted([listener(connection_balance_config={"extend_balance": extension})])
+    (one,) = found.stand_in["static_resources"]["listeners"]
+    assert "connection_balance_config" not in one
+    assert "connection balancers that are extensions, left out: dlb." in found.notes
+
+
+@pytest.mark.parametrize("affinity", [True, False])
+def test_balancer_by_cpu_is_kept_with_the_pinned_workers_that_it_needs(drafted, affinity):
+    own = listener(connection_balance_config={"cpu_locality_balance": {}})
+    bootstrap = {"bootstrap": {"enable_worker_cpu_affinity": affinity}}
+    found = drafted({"configs": [{"@type": f"{ADMIN}BootstrapConfigDump", **bootstrap},
+                                 section(dynamic(own), dynamic(listener(81, "b")))]})  # fmt: skip
+    assert found.stand_in.get("enable_worker_cpu_affinity") == (True if affinity else None)
+    one, two = found.stand_in["static_resources"]["listeners"]
+    assert one["connection_balance_config"] == {"cpu_locality_balance": {}}
+    assert "connection_balance_config" not in two
+
+
 def test_quic_is_stood_in_for_with_a_made_certificate(drafted):
     quic = listener(443, "web", udp_listener_config={"quicOptions": {"version": "secret"}})
     quic["address"]["socket_address"]["protocol"] = "UDP"

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from envoyassert.baseline import SUFFIX
 from envoyassert.baseline.answer import BaselineAnswer, RunKey, Story, Value
-from envoyassert.baseline.story import condensed, differences, expanded
+from envoyassert.baseline.story import condensed, differences, expanded, reworded
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.report.table import count
 from envoyassert.scenario.complaint import problems_of
@@ -104,14 +104,16 @@ def parse_stored(text: str, path: str) -> Stored:
     except ValidationError as error:
         raise ScenarioError(problems_of(error, document)) from error
     stories: dict[RunKey, Story] = {
-        RunKey(run, envoy): expanded(
-            {
-                phase: {
-                    subject: {aspect: _value(value) for aspect, value in values.items()}
-                    for subject, values in facts.items()
+        RunKey(run, envoy): reworded(
+            expanded(
+                {
+                    phase: {
+                        subject: {aspect: _value(value) for aspect, value in values.items()}
+                        for subject, values in facts.items()
+                    }
+                    for phase, facts in phases.items()
                 }
-                for phase, facts in phases.items()
-            }
+            )
         )
         for run, envoys in file.runs.items()
         for envoy, phases in envoys.items()

@@ -14,6 +14,7 @@ from envoyassert.compare.aspect_text import side_text
 from envoyassert.compare.comparison import FOLLOWS, dropped_aspects
 from envoyassert.compare.runs import profiles_of
 from envoyassert.graph.model import SocketGraph
+from envoyassert.judge.values import SINGLE
 from envoyassert.trace import STARTUP, Trace
 
 THE_RUN = "the run"
@@ -24,6 +25,8 @@ OWN_SOCKETS = "Envoy's own for hot restart"
 _OF_OWN = (p.SOCKETS, p.KIND, p.BIND, p.BIND_FAILED, p.SERVED)
 #: A fact that is not in a story.
 ABSENT = "none"
+#: Who serves a listener, if it is one thread.
+_ONE_THREAD = ("main", "1 worker", "1 other thread")
 #: The aspect of a run whose phases are others than those of the baseline.
 PHASES = "phases"
 
@@ -65,7 +68,33 @@ def _texts(facts: p.Facts, dropped: frozenset[str]) -> dict[str, str]:
         for aspect, measures in facts.items()
         if aspect not in dropped
     }
-    return {aspect: text for aspect, text in found.items() if text not in (ABSENT, "0")}
+    return _with_single({a: text for a, text in found.items() if text not in (ABSENT, "0")})
+
+
+def _with_single(facts: Mapping[str, str]) -> dict[str, str]:
+    """Return facts with `single` for the shape of one thread on one socket, not `dup`."""
+    is_single = facts.get(p.SHAPE) == "dup" and facts.get(p.SERVED) in _ONE_THREAD
+    return {**facts, p.SHAPE: SINGLE} if is_single else {**facts}
+
+
+def reworded(story: Story) -> dict[str, dict[str, dict[str, Value]]]:
+    """Return a stored story in the words of today: it may be from before there was `single`."""
+    return {
+        phase: {subject: _reworded(values) for subject, values in facts.items()}
+        for phase, facts in story.items()
+    }
+
+
+def _reworded(facts: Mapping[str, Value]) -> dict[str, Value]:
+    shapes, served = (_alternatives(facts, aspect) for aspect in (p.SHAPE, p.SERVED))
+    sides = [{p.SHAPE: shape, p.SERVED: threads} for shape in shapes for threads in served]
+    first, *others = [*dict.fromkeys(_with_single(side)[p.SHAPE] for side in sides)] or [""]
+    return {**facts, p.SHAPE: (first, *others) if others else first} if first else {**facts}
+
+
+def _alternatives(facts: Mapping[str, Value], aspect: str) -> tuple[str, ...]:
+    value = facts.get(aspect, ())
+    return value if isinstance(value, tuple) else (value,)
 
 
 def differences(before: Story, after: Story) -> tuple[StoryDifference, ...]:

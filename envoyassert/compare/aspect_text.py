@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from envoyassert.compare import profile as p
 from envoyassert.compare.measure import Measure, Workers, same
+from envoyassert.judge.values import SINGLE
 from envoyassert.report.table import count
 
 Measures = Mapping[p.Key, Measure]
@@ -20,6 +21,7 @@ _SHAPES: Mapping[p.Key, str] = {
     "dup": "workers share one kernel socket, each by a descriptor of its own (dup)",
     "reuse_port": "every worker has a kernel socket of its own (reuse_port)",
     "shared_fd": "workers share one descriptor (shared_fd)",
+    SINGLE: "one thread waits on one socket",
     "": "no known way to reach the workers",
 }
 _NOUNS = {

@@ -27,6 +27,7 @@ from envoyassert.compare.profile import Facts, Listener, Profile
 from envoyassert.graph.model import Descriptor, KernelSocket
 from envoyassert.judge.roles import names_of
 from envoyassert.judge.target import serving_of
+from envoyassert.judge.values import SINGLE
 from envoyassert.report.table import columns, count, wrapped
 from envoyassert.texts.values import threads_words
 
@@ -203,7 +204,9 @@ def _rows(comparison: Comparison, pair: Pair) -> Iterator[list[str]]:
 def _side(aspect: str, facts: Facts) -> str:
     if aspect == p.BACKLOG and facts.get(p.LISTEN) and not facts.get(p.BACKLOG):
         return "?"  # the log did not have what listen() was called with
-    if aspect == p.SHAPE and "dup" in facts.get(p.SHAPE, {}) and facts[p.EVER][""].seen == 1:
+    shape = next(iter(facts.get(p.SHAPE, {})), "")
+    alone = shape == SINGLE or (shape == "dup" and facts[p.EVER][""].seen == 1)
+    if aspect == p.SHAPE and alone:
         return "a single descriptor"
     return side_text(aspect, facts.get(aspect, {}))
 

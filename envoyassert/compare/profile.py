@@ -22,6 +22,7 @@ from envoyassert.graph.model import Call, KernelSocket, OptionSet, SocketGraph
 from envoyassert.judge.account_checks import KERNEL_CHECK
 from envoyassert.judge.certificate import CONTRADICTIONS, LOSSES, certify
 from envoyassert.judge.target import serving_of, shape_of
+from envoyassert.judge.values import SINGLE
 from envoyassert.names import signal_text
 from envoyassert.option_values import FILTERS, value_text
 from envoyassert.report.call import Clock
@@ -42,6 +43,8 @@ FIRST_BIND, FIRST_LISTEN = "first bind", "first listen"
 FIRST_SERVED, LAST_SERVED, LIVE = "first served", "last served", "live"
 MILESTONES = (FIRST_BIND, FIRST_LISTEN, FIRST_SERVED, LAST_SERVED, LIVE)
 
+#: One thread that is no worker, and so not one of as many as there are workers.
+_ALONE = (["main"], ["other"])
 _DUPS = ("dup", "dup2", "dup3", "fcntl")
 _PHASES = {"before_bind": "before bind", "bound": "after bind", "listening": "after listen"}
 # The value is a descriptor of a program.
@@ -279,6 +282,8 @@ def _facts(group: SocketGroup, trace: Trace, graph: SocketGraph, meter: _Meter) 
     standing = () if by_listen else tuple(s for s in sockets if s.is_open_to_clients)
     threads = {entry.thread: entry for entry in serving}
     shape = shape_of(serving, standing)
+    if shape == "dup" and [group_of_role(one.thread.role) for one in serving] in _ALONE:
+        shape = SINGLE
     sure = meter.whole and all(entry.certain for entry in serving)
     facts[SHAPE] = {shape: meter.measure(1, int(sure))} if shape else {}
     facts[SERVED] = meter.calls(

@@ -346,6 +346,10 @@ class Shape:
     workers: int | None = None
 
 
+#: The shape of one thread that serves one socket by one descriptor, without SO_REUSEPORT: to
+#: expectations it is `dup`, and `shared_fd` too, since nothing tells them apart.
+SINGLE = "single"
+
 Reason = Fact | Certified
 Value = Fact | Quote | Count | Number | By | Threads | Groups | OptionRule | Options | Shape | Calls
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from envoyassert.judge.values import Act, By, Count, Fact, OptionRule, Things
+from envoyassert.judge.values import SINGLE, Act, By, Count, Fact, OptionRule, Things
 from envoyassert.judge.verdict import Finding
 from envoyassert.option_values import value_text
 from envoyassert.picture.map_parts import (
-    SINGLE,
     MapDescriptor,
     MapListener,
     MapOption,

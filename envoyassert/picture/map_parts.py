@@ -39,9 +39,6 @@ class Mark(enum.Enum):
 #: What a `MapListener` is: of the config, of the admin endpoint, Envoy's own, or of no one known.
 STATIC, LDS, ADMIN, HOT_RESTART, UNLISTED = "static", "lds", "admin", "hot_restart", "unlisted"
 
-#: The way in which one thread serves one socket by one descriptor, without SO_REUSEPORT.
-SINGLE = "single"
-
 
 @dataclass(frozen=True)
 class MapThread:

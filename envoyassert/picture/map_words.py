@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envoyassert.judge.values import SINGLE
 from envoyassert.picture.map_parts import (
     ADMIN,
     HOT_RESTART,
-    SINGLE,
     UNLISTED,
     MapDescriptor,
     MapListener,

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from envoyassert.calls.row import address_text
+from envoyassert.judge.values import SINGLE
 from envoyassert.judge.verdict import Status
 from envoyassert.option_values import value_text
 from envoyassert.picture.expected import drawn_sockets, drawn_threads
 from envoyassert.picture.map_parts import (
     ADMIN,
-    SINGLE,
     MapListener,
     MapOption,
     MapSocket,

@@ -20,12 +20,12 @@ from envoyassert.graph.model import (
 from envoyassert.judge.scopes import listeners_over
 from envoyassert.judge.selection import AddressSockets, means, parts_of, select
 from envoyassert.judge.target import reuse_port_before_bind, serving_of, shape_of
+from envoyassert.judge.values import SINGLE
 from envoyassert.judge.verdict import Status, Verdict
 from envoyassert.naming import FIRST, ListenerRecord
 from envoyassert.option_values import value_text
 from envoyassert.picture.map_parts import (
     HOT_RESTART,
-    SINGLE,
     UNLISTED,
     MapDescriptor,
     MapEpoll,

@@ -100,6 +100,47 @@ def test_other_phases_are_a_difference() -> None:
     )
 
 
+def single() -> Trace:
+    """A listener of one worker, and the admin endpoint of main."""
+    builder = TraceBuilder(1)
+    builder.shared_listener(PLACE)
+    return builder.build()
+
+
+def old_text(trace: Trace) -> str:
+    """The file of a run's baseline as it was before there was `single`."""
+    lines = stored_lines(Stored("a.yaml", {KEY: story(trace)}))
+    return "\n".join(lines).replace("shape: single", "shape: dup") + "\n"
+
+
+SIDECAR = read_trace(TRACES / "istio_sidecar-1.40.0.ndjson")
+
+
+def test_one_thread_on_one_socket_is_single_and_workers_on_copies_are_dup() -> None:
+    assert story(single())["startup"][PLACE]["shape"] == "single"
+    assert story(shared())["startup"][PLACE]["shape"] == "dup"
+    found = story(SIDECAR)["startup"].values()
+    shapes = {(facts["served by"], facts["shape"]) for facts in found if "shape" in facts}
+    assert shapes == {("main", "single"), ("2 workers", "reuse_port")}
+
+
+@pytest.mark.parametrize("trace", [single(), shared(), updated(), SIDECAR])
+def test_baseline_from_before_there_was_single_is_met(trace: Trace) -> None:
+    stored = parse_stored(old_text(trace), "a.baseline.yaml")
+    assert stored == Stored("a.yaml", {KEY: story(trace)})
+    assert held_against(stored, "a.baseline.yaml", KEY, story(trace)).word == "same"
+
+
+def test_alternatives_from_before_there_was_single_are_met() -> None:
+    text = old_text(single()).replace("served by: 1 worker", "served by: [1 worker, 2 workers]")
+    stored = parse_stored(text, "a.baseline.yaml")
+    assert stored.stories[KEY]["startup"][PLACE]["shape"] == ("single", "dup")
+    assert not differences(stored.stories[KEY], story(single()))
+    text = old_text(single()).replace("shape: dup", "shape: [dup, reuse_port]")
+    stored = parse_stored(text, "a.baseline.yaml")
+    assert stored.stories[KEY]["startup"][PLACE]["shape"] == ("single", "reuse_port")
+
+
 @pytest.mark.parametrize(
     "trace", [shared(), reuse_port(), updated()], ids=["shared", "reuse_port", "updated"]
 )

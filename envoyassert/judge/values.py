@@ -347,7 +347,7 @@ class Shape:
 
 
 #: The shape of one thread that serves one socket by one descriptor, without SO_REUSEPORT: to
-#: expectations it is `dup`, and `shared_fd` too, since nothing tells them apart.
+#: expectations it is `dup`, and `shared_fd` too, since they do not differ then.
 SINGLE = "single"
 
 Reason = Fact | Certified

@@ -455,8 +455,8 @@ def test_note_says_what_is_left_out_and_what_serves(drafted):
     ]
 
 
-EXACT = {"connection_balance_config": {"exact_balance": {}}}
-ACCEPT_ONE = {"max_connections_to_accept_per_socket_event": 1}
+EXACT: dict[str, Any] = {"connection_balance_config": {"exact_balance": {}}}
+ACCEPT_ONE: dict[str, Any] = {"max_connections_to_accept_per_socket_event": 1}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from types import FrameType
 
 #: What ends a program beside Ctrl-C. Windows has no SIGHUP.
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-#: The kernel and the shell each signal a closed terminal. What comes again so soon is the same
-#: request: it must not break off what is released meanwhile.
+#: The kernel and the shell each signal a closed terminal, and timeout(1) signals its child and then
+#: its process group. What comes again so soon is the same request: it must not break off what is
+#: released meanwhile.
 _SAME_REQUEST_S = 2.0
 
 _last_s = -_SAME_REQUEST_S

@@ -18,7 +18,7 @@ from envoyassert.cli.output import say
 from envoyassert.cli.selectors import SELECTORS, selector_options
 from envoyassert.cli.where import need_linux
 from envoyassert.errors import LaunchError
-from envoyassert.interrupts import heeded
+from envoyassert.interrupts import heeded, is_repeated
 from envoyassert.judge.verdict import worst
 from envoyassert.live.selection import ProcessSelection
 from envoyassert.output_file import check_output
@@ -299,8 +299,8 @@ def _ended_by_signals(stop: Stop) -> Iterator[None]:
     """Let the first Ctrl-C, SIGTERM or SIGHUP end the session, and a second one interrupt."""
 
     def end(number: int, _frame: object) -> None:
-        # Of a closed terminal there are two: the kernel sends one, and so does its shell.
-        if stop.is_set() and number in (signal.SIGINT, signal.SIGTERM):
+        again = number != signal.SIGINT and is_repeated()
+        if stop.is_set() and number in (signal.SIGINT, signal.SIGTERM) and not again:
             raise KeyboardInterrupt
         stop.set()
 

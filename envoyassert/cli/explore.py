@@ -16,7 +16,7 @@ from envoyassert.cli.exits import TROUBLE, DiffLikeCommand
 from envoyassert.cli.output import say
 from envoyassert.cli.plans import envoy_of
 from envoyassert.cli.where import need_linux
-from envoyassert.interrupts import heeded
+from envoyassert.interrupts import heeded, is_repeated
 from envoyassert.output_file import write_lines
 from envoyassert.outputs.progress import LiveLine, is_terminal
 from envoyassert.scenario.plan import DEFAULT_VERSION
@@ -130,7 +130,8 @@ def _interruptible() -> Iterator[list[int]]:
 
     def interrupt(number: int, _: object) -> None:
         pressed.append(number)
-        raise KeyboardInterrupt
+        if number == signal.SIGINT or not is_repeated():
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in heeded()}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,9 @@ import time
 import pytest
 
 from envoyassert import interrupts
+from envoyassert.attach.command import Stop
+from envoyassert.cli.attach import _ended_by_signals
+from envoyassert.cli.explore import _interruptible
 from envoyassert.interrupts import interrupt_prevails, interrupted_by_signals, interrupts_held
 from envoyassert.launch.kernel import handles_signal
 
@@ -132,3 +136,44 @@ def test_command_under_nohup_goes_on(tmp_path):
     out, err = running.communicate("static_resources: {}\n", timeout=30)
     assert running.returncode == 0, err
     assert out
+
+
+def twice_at_once(number: signal.Signals) -> None:
+    # As timeout(1) does: it signals its child, and then its own process group.
+    os.kill(os.getpid(), number)
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_recording_is_ended_by_a_signal_that_comes_twice_and_not_broken_off(number):
+    stop = Stop()
+    try:
+        with _ended_by_signals(stop):
+            twice_at_once(number)
+    except KeyboardInterrupt:
+        pytest.fail("it was broken off")
+    assert stop.is_set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_recording_is_broken_off_by_a_second_request(monkeypatch, number):
+    with _ended_by_signals(Stop()):
+        os.kill(os.getpid(), number)
+        monkeypatch.setattr(interrupts, "_last_s", -interrupts._SAME_REQUEST_S)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "times"), [*((one, 1) for one in ENDING), (signal.SIGINT, 2)])
+def test_exploring_is_interrupted_once_by_a_signal_that_comes_twice(number, times):
+    pressed: list[int] = []
+    with contextlib.suppress(KeyboardInterrupt), _interruptible():
+        try:
+            os.kill(os.getpid(), number)
+        except KeyboardInterrupt:
+            pressed.append(number)
+            try:
+                os.kill(os.getpid(), number)
+            except KeyboardInterrupt:
+                pressed.append(number)
+    assert len(pressed) == times

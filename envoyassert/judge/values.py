@@ -319,12 +319,16 @@ class Options:
         ways: the different ways in which they are set.
         sockets: on how many sockets.
         total: of how many.
+        unexpected: those that are set and not asked for, where all are asked for; None elsewhere.
+        missing: those that are asked for and not set; None as above.
     """
 
     name: str | None
     ways: tuple[tuple[Option, ...], ...]
     sockets: int
     total: int
+    unexpected: tuple[Option, ...] | None = None
+    missing: tuple[Option, ...] | None = None
 
 
 @frozen

@@ -244,6 +244,7 @@ class _Text:
         rows = [
             ["expected", f"{about(finding, self.listeners)}: {words.expected}"],
             ["seen", words.seen + self._end(finding)],
+            ["differs", words.differs],
             ["skipped" if finding.status is Status.SKIPPED else "reason", words.reason],
             ["closest", words.closest],
             ["why", finding.why],

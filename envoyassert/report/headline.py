@@ -14,6 +14,7 @@ from envoyassert.report.places import Blame, Finder, nowhere, unblamed
 from envoyassert.scenario.scope import is_at
 from envoyassert.texts.findings import (
     config_field,
+    expected_in_brief,
     in_brief,
     seen_in_brief,
     subject_words,
@@ -250,7 +251,7 @@ def sentence(finding: Finding, listeners: Sequence[ListenerRecord] = ()) -> str:
     """
     if finding.status in (Status.INCONCLUSIVE, Status.SKIPPED):
         return f"{about(finding, listeners)}: {_why_not_judged(finding)}"
-    expected = words_of(finding).expected
+    expected = expected_in_brief(finding)
     return f"{whose(finding, listeners)}: expected {expected}, saw {seen_in_brief(finding)}"
 
 

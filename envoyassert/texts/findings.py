@@ -11,14 +11,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from envoyassert.errors import guarded
+from envoyassert.fact import Fact
 from envoyassert.judge.near import Near, NearListener
-from envoyassert.judge.values import Number, Scope
+from envoyassert.judge.values import Number, Options, Scope
 from envoyassert.judge.verdict import Finding
 from envoyassert.texts.fact_words import FIELDS
 from envoyassert.texts.facts import text
-from envoyassert.texts.values import number_alone
+from envoyassert.texts.values import number_alone, options_apart
 from envoyassert.trace import Outcome
 from envoyassert.words.process import outcome_value
+
+#: So many options have room in one line beside those that differ.
+_FEW_OPTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Words:
         closest: what came closest to what is not there, field by field.
         hint: what a failure means at the level of behaviour.
         known_defect: the defect that explains it.
+        differs: in which parts what was seen is not what was asked, where both have several.
     """
 
     subject: str
@@ -42,6 +47,7 @@ class Words:
     closest: str = ""
     hint: str = ""
     known_defect: str = ""
+    differs: str = ""
 
 
 def words_of(finding: Finding) -> Words:
@@ -54,6 +60,7 @@ def words_of(finding: Finding) -> Words:
         closest_of(finding),
         _safe(finding.cause),
         _safe(finding.known_defect),
+        differs_of(finding),
     )
 
 
@@ -68,11 +75,28 @@ def config_field(finding: Finding) -> str:
     return FIELDS.get(finding.cause["shape"], "") if known and finding.cause else ""
 
 
+def expected_in_brief(finding: Finding) -> str:
+    """Return what was asked; of many options how many, where what was seen names those at fault."""
+    wanted = finding.wanted
+    if isinstance(wanted, Fact) and wanted.code == "only_options" and differs_of(finding):
+        count = len(wanted["options"])
+        if count > _FEW_OPTIONS:
+            return f"the {count} options that are named and no others{scope_words(finding.scope)}"
+    return words_of(finding).expected
+
+
 def seen_in_brief(finding: Finding) -> str:
     """Return what was observed; a number alone where what was asked for says of what."""
     seen, wanted = finding.seen, finding.wanted
     number = number_alone(seen, wanted) if isinstance(seen, Number) else ""
-    return number or _safe(seen)
+    return number or differs_of(finding) or _safe(seen)
+
+
+def differs_of(finding: Finding) -> str:
+    """Return which options were set and not asked for, and which were not set; "" for none."""
+    if not isinstance(finding.seen, Options):
+        return ""
+    return guarded(partial(options_apart, finding.seen), str)
 
 
 def closest_of(finding: Finding) -> str:

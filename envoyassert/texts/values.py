@@ -342,6 +342,12 @@ def options_words(options: Iterable[v.Option]) -> str:
     return "; ".join(described) or "no option at all"
 
 
+def options_apart(value: v.Options) -> str:
+    """Return `unexpected TCP_FASTOPEN = 5 after listen, missing SO_REUSEADDR = 1 before bind`."""
+    parts = (("unexpected", value.unexpected), ("missing", value.missing))
+    return ", ".join(f"{name} {options_words(options)}" for name, options in parts if options)
+
+
 @text.register
 def _(value: v.Options) -> str:
     on = f"{value.sockets} of {plural(value.total, 'socket')}"

@@ -10,6 +10,8 @@ import pytest
 from envoyassert.asserts import parse_expectation
 from envoyassert.judge.judge import judge
 from envoyassert.judge.verdict import Finding, Status
+from envoyassert.report.advice import advice
+from envoyassert.report.headline import sentence
 from envoyassert.testing import TraceBuilder
 from envoyassert.texts.findings import words_of
 from envoyassert.trace import Trace
@@ -43,6 +45,7 @@ def finding(trace: Trace, expected: dict[str, Any]) -> Finding:
 
 
 EARLY: Calls = [("SO_REUSEADDR", 1), ("SO_REUSEPORT", 1)]
+MANY = ("SO_REUSEADDR", "SO_REUSEPORT", "IP_FREEBIND", "SO_KEEPALIVE", "SO_DEBUG", "SO_RCVBUF")
 EXPECTED = {"before_bind": {"SO_REUSEADDR": 1, "SO_REUSEPORT": 1}, "listening": {"SO_RCVBUF": 4}}
 AS_EXPECTED: tuple[Calls, Calls, Calls] = (EARLY, [], [("SO_RCVBUF", 4)])
 
@@ -107,6 +110,48 @@ def test_text_shows_what_was_set_and_when() -> None:
         "SO_REUSEADDR = 1 before bind; SO_REUSEPORT = 1 after bind; SO_RCVBUF = 4 after listen: "
         "1 of 2 sockets"
     )
+
+
+def test_text_names_what_is_unexpected_and_shows_its_call() -> None:
+    early: Calls = [(name, 1) for name in MANY]
+    trace = trace_of(*[(early, [("IP_TRANSPARENT", 1)], [("SO_PRIORITY", 3)])] * 2)
+    found = finding(trace, {"before_bind": dict(early)})
+    assert words_of(found).differs == (
+        "unexpected IP_TRANSPARENT = 1 after bind; SO_PRIORITY = 3 after listen"
+    )
+    assert sentence(found) == (
+        "port 15006: expected the 6 options that are named and no others, saw "
+        "unexpected IP_TRANSPARENT = 1 after bind; SO_PRIORITY = 3 after listen"
+    )
+    shown = [event.args["name"] for event in found.evidence]
+    assert shown == ["IP_TRANSPARENT", "SO_PRIORITY"]
+    hint = advice(found, trace.end.outcome)
+    assert hint.startswith("if IP_TRANSPARENT and SO_PRIORITY should be set, name it too; set by ")
+    assert "`transparent: true` of the listener, or an entry of the listener's `socket_o" in hint
+
+
+@pytest.mark.parametrize(
+    ("seen", "differs", "hint"),
+    [
+        ([("SO_REUSEADDR", 1)], "missing SO_REUSEPORT = 1 before bind", "set by `enable_reuse_p"),
+        (
+            [("SO_REUSEADDR", 1), ("SO_REUSEPORT", 0)],
+            "unexpected SO_REUSEPORT = 0 before bind, missing SO_REUSEPORT = 1 before bind",
+            "the `state` of an entry of socket_options says when",
+        ),
+        ([*EARLY, EARLY[0]], "unexpected SO_REUSEADDR = 1 before bind", "if SO_REUSEADDR should"),
+    ],
+)
+def test_text_names_what_is_missing_or_otherwise(seen: Calls, differs: str, hint: str) -> None:
+    trace = trace_of((seen, [], []), (EARLY, [], []))
+    found = finding(trace, {"before_bind": dict(EARLY)})
+    assert words_of(found).differs == differs
+    assert sentence(found) == (
+        "port 15006: expected set on each socket: SO_REUSEADDR = 1, SO_REUSEPORT = 1 "
+        f"before bind, saw {differs}"
+    )
+    assert advice(found, trace.end.outcome).startswith(hint)
+    assert words_of(finding(trace_of((EARLY, [], [])), {"before_bind": dict(EARLY)})).differs == ""
 
 
 def test_loss_leaves_only_an_option_that_is_not_expected_at_all() -> None:

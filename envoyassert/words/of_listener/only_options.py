@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from envoyassert.fact import Fact
+from envoyassert.frozen import frozen
 from envoyassert.judge.verdict import Status
 from envoyassert.scenario.grammar import Model, OptionName
 from envoyassert.scenario.option_value import ANY_VALUE, SetTo
-from envoyassert.words.of_listener.options import PHASES, VALUE_CUT, is_named, ways_of
+from envoyassert.words.of_listener.options import (
+    PHASES,
+    VALUE_CUT,
+    advice_on_all,
+    is_named,
+    values_of,
+    ways_of,
+)
 from envoyassert.words.word import Example, ListenerWord, Part
 
 if TYPE_CHECKING:
@@ -47,52 +56,99 @@ def _judge(
     from envoyassert.judge.context import NO_SOCKET
     from envoyassert.judge.values import Options
 
-    answers = [_are_all(socket.options, expected) for socket in sockets]
-    wrong = [socket for socket, holds in zip(sockets, answers, strict=True) if holds is False]
+    apart = [_apart(socket.options, expected) for socket in sockets]
     if context.doubt:
         # A setsockopt that was lost may be any, and bind or listen may have been lost before it.
-        status = Status.FAIL if _is_surely_more(sockets, expected) else Status.INCONCLUSIVE
+        apart = [Apart(_surely_more(socket, expected)) for socket in sockets]
+        status = Status.FAIL if any(one.differs for one in apart) else Status.INCONCLUSIVE
     else:
-        unread = Status.INCONCLUSIVE if None in answers else Status.PASS
-        status = Status.FAIL if wrong or not sockets else unread
+        unread = any(one.is_unknown for one in apart)
+        status = Status.INCONCLUSIVE if unread else Status.PASS
+        if any(one.differs for one in apart) or not sockets:
+            status = Status.FAIL
+    wrong = [socket for socket, one in zip(sockets, apart, strict=True) if one.differs]
     shown = wrong or list(sockets)
-    ways = ways_of(socket.options for socket in shown)
+    unexpected = _each_once(option for one in apart for option in one.unexpected)
+    # One call shows each of what must not be there, and all of them what is not there.
+    evidence = [option.call.event for option in unexpected]
+    if not unexpected:
+        evidence = [option.call.event for socket in shown for option in socket.options]
+        evidence += [call.event for socket in wrong for call in socket.binds]
+    seen = Options(
+        None,
+        ways_of(socket.options for socket in shown),
+        len(shown),
+        len(sockets),
+        values_of(unexpected) or None,
+        tuple({repr(one): one for part in apart for one in part.missing}.values()) or None,
+    )
     return context.finding(
         subject,
         status,
         Fact("only_options", options=_asked(expected)),
-        Options(None, ways, len(shown), len(sockets)) if sockets else NO_SOCKET,
+        seen if sockets else NO_SOCKET,
         reason=None if context.doubt else VALUE_CUT,
-        evidence=[o.call.event for socket in shown for o in socket.options]
-        + [call.event for socket in wrong for call in socket.binds],
+        evidence=evidence,
     )
 
 
-def _are_all(options: Sequence[OptionSet], expected: OnlyOptions) -> bool | None:
-    """Whether the options of a socket are these and no others; None if a value is not known."""
+def _each_once(options: Iterable[OptionSet]) -> list[OptionSet]:
+    """Return the first of the options that were set to the same value in the same phase."""
+    first: dict[str, OptionSet] = {}
+    for option in options:
+        first.setdefault(repr(values_of([option])), option)
+    return list(first.values())
+
+
+@frozen
+class Apart:
+    """In what the options of a socket are not those that are expected.
+
+    Args:
+        unexpected: what was set and should not have been, or not to that value.
+        missing: what should have been set, to that value.
+        is_unknown: whether a value that decides was not read whole.
+    """
+
+    unexpected: tuple[OptionSet, ...] = ()
+    missing: tuple[Option, ...] = ()
+    is_unknown: bool = False
+
+    @property
+    def differs(self) -> bool:
+        """Whether they are surely others."""
+        return bool(self.unexpected or self.missing)
+
+
+def _apart(options: Sequence[OptionSet], expected: OnlyOptions) -> Apart:
+    """Return how the options of a socket differ from those that are expected."""
     from envoyassert.option_values import value_matches
 
+    unexpected: list[OptionSet] = []
+    missing: list[Option] = []
     unknown = False
     rest = list(options)
     for phase, name, values in _wanted(expected):
         mine = [o for o in rest if o.phase == phase and is_named(o, name)]
-        if len(mine) != len(values):
-            return False
-        for option, value in zip(mine, values, strict=True):
-            holds = value == ANY_VALUE or value_matches(option.value, value)
+        for option, value in zip_longest(mine, values):
+            if option is None or value is None:
+                holds: bool | None = False
+            else:
+                holds = value == ANY_VALUE or value_matches(option.value, value)
             if holds is False:
-                return False
+                unexpected += [] if option is None else [option]
+                missing += [] if value is None else [_as_value(phase, name, value)]
             unknown |= holds is None
         rest = [option for option in rest if option not in mine]
-    return False if rest else None if unknown else True
+    return Apart((*unexpected, *rest), tuple(missing), unknown)
 
 
-def _is_surely_more(sockets: tuple[KernelSocket, ...], expected: OnlyOptions) -> bool:
+def _surely_more(socket: KernelSocket, expected: OnlyOptions) -> tuple[OptionSet, ...]:
     names = [name for _, name, _ in _wanted(expected)]
-    return any(
-        option.call.certain and not any(is_named(option, name) for name in names)
-        for socket in sockets
+    return tuple(
+        option
         for option in socket.options
+        if option.call.certain and not any(is_named(option, name) for name in names)
     )
 
 
@@ -106,15 +162,22 @@ def _wanted(expected: OnlyOptions) -> Iterator[tuple[str, str, list[Any]]]:
 
 
 def _asked(expected: OnlyOptions) -> tuple[Option, ...]:
+    wanted = _wanted(expected)
+    return tuple(_as_value(phase, name, value) for phase, name, many in wanted for value in many)
+
+
+def _as_value(phase: str, name: str, value: Any) -> Option:
     from envoyassert.judge.values import Option
 
-    return tuple(
-        Option(name, None, phase, any_value=True)
-        if value == ANY_VALUE
-        else Option(name, value, phase)
-        for phase, name, values in _wanted(expected)
-        for value in values
-    )
+    if value == ANY_VALUE:
+        return Option(name, None, phase, any_value=True)
+    return Option(name, value, phase)
+
+
+def _advice(finding: Finding) -> str | None:
+    from envoyassert.judge.values import Options
+
+    return advice_on_all(finding.seen) if isinstance(finding.seen, Options) else None
 
 
 WORD = ListenerWord(
@@ -139,4 +202,5 @@ WORD = ListenerWord(
             },
         ),
     ),
+    advice=_advice,
 )

@@ -250,6 +250,10 @@ _FIELDS = {
 _ANY_OPTION = (
     "an entry of the listener's `socket_options` ({level, name, int_value, state: STATE_PREBIND})"
 )
+_WHEN = (
+    "the `state` of an entry of socket_options says when: STATE_PREBIND before bind, "
+    "STATE_BOUND after it, STATE_LISTENING after listen; its int_value says to what"
+)
 #: The fields of a listener (config.listener.v3.Listener) that are true or false.
 _FLAGS = {
     "SO_REUSEPORT": (NO_REUSE_PORT, REUSE_PORT),
@@ -275,10 +279,23 @@ def _advice(finding: Finding) -> str | None:
         return f"{_FIELDS.get(name, _ANY_OPTION)} sets it"
     if name == "IPV6_V6ONLY":
         return f"{_FIELDS[name]} sets it; where an entry of socket_options does, its int_value"
-    return (
-        "the `state` of an entry of socket_options says when: STATE_PREBIND before bind, "
-        "STATE_BOUND after it, STATE_LISTENING after listen; its int_value says to what"
-    )
+    return _WHEN
+
+
+def set_by(options: Iterable[Set]) -> str:
+    """Return what of a listener's config sets options, as a list of fields."""
+    return ", or ".join(dict.fromkeys(_FIELDS.get(str(one.name), _ANY_OPTION) for one in options))
+
+
+def advice_on_all(seen: Options) -> str:
+    """Return what to do where options that are set are not those that are asked for, "" if none."""
+    unexpected, missing = seen.unexpected or (), seen.missing or ()
+    names = dict.fromkeys(str(one.name) for one in unexpected)
+    if not names:
+        return f"set by {set_by(missing)}" if missing else ""
+    if names.keys() <= {str(one.name) for one in missing}:
+        return _WHEN
+    return f"if {' and '.join(names)} should be set, name it too; set by {set_by(unexpected)}"
 
 
 def _tries(failed: Failed) -> Iterator[object]:

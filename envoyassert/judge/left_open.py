@@ -26,6 +26,7 @@ from envoyassert.graph.model import KernelSocket
 from envoyassert.graph.passes import Pass
 from envoyassert.judge.context import NOT_KNOWN, Context, StackMatch
 from envoyassert.judge.matching import matching
+from envoyassert.judge.near import Near, NearListener, OptionsThere
 from envoyassert.judge.selection import select
 from envoyassert.judge.value_json import to_json
 from envoyassert.judge.values import Fact, Quote, Reason, both
@@ -243,16 +244,25 @@ def as_of_state(context: Context, finding: Finding, item: Conditional, *, joined
         status, reason = Status.INCONCLUSIVE, Fact("state_unsettled", said=Quote(why))
     elif status is not Status.INCONCLUSIVE and status not in answers:
         status, reason = Status.INCONCLUSIVE, _BEFORE
-    # The calls were made up, so they show nothing; what is nearest is made of them.
+    # The calls were made up, so they show nothing.
     return replace(
         finding,
         status=status,
         seen=seen,
         reason=reason,
         evidence=(),
-        near=(),
+        near=_near_of_state(finding) if status is Status.FAIL else (),
         cause=finding.cause if status is Status.FAIL else None,
     )
+
+
+def _near_of_state(finding: Finding) -> tuple[Near, ...]:
+    """Return of what comes closest what is there, and nothing of who did what."""
+    there = [
+        replace(near, bound_by=()) if isinstance(near, NearListener) else near
+        for near in finding.near
+    ]
+    return tuple(near for near in there if isinstance(near, (NearListener, OptionsThere)))
 
 
 def as_handed_on(context: Context, finding: Finding, item: Conditional) -> Finding:

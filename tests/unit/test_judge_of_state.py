@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from envoyassert.asserts import parse_expectation
+from envoyassert.judge.judge import judge
+from envoyassert.judge.near import NearListener
 from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.trace import Trace
 from tests.unit.states import state_at_end
@@ -83,3 +86,19 @@ def test_state_answers_as_the_trace_that_led_to_it(word: str) -> None:
             if place not in whole or known[place].status is not whole[place].status
         ]
     assert wrong == []
+
+
+def test_state_has_what_comes_closest_and_not_who_bound_it() -> None:
+    state = state_of("shared")
+    assert state is not None
+    item = {"listener": {"port": 15007}, "served_by": "workers", "bound": {"times": 1}}
+    found = judge(state, [(0, parse_expectation(item))], workers=2).findings
+    served = next(one for one in found if one.path[2] == "served_by")
+    bound = next(one for one in found if one.path[2] == "bound")
+    assert (served.status, bound.status) == (Status.FAIL, Status.INCONCLUSIVE)
+    (near,) = served.near
+    assert isinstance(near, NearListener)
+    assert [one.field for one in near.differs] == ["port"]
+    assert near.bound_by == ()
+    assert near.served_by
+    assert bound.near == ()

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import count as counted
 from pathlib import Path
@@ -168,7 +168,6 @@ class Reporter:
 
     def _judge(self, trace: Trace, path: Path | None) -> None:
         from envoyassert.cli.judged import judged, plan_of_trace, say_differences
-        from envoyassert.report.certificate import certificate_part
         from envoyassert.report.failure import failure_lines
         from envoyassert.report.headline import headline
 
@@ -182,13 +181,13 @@ class Reporter:
             return
         say_differences(plan, trace)
         verdict, graph, context = judged(trace, plan, self._asked.scenario, str(path or ""))
-        lines = [] if self._asked.quiet else [""]
+        has_story = not self._asked.quiet
+        lines = [""] if has_story else []
         if verdict.status is Status.PASS:
             lines.append(headline(verdict, plan.id))
-            if not self._asked.quiet:
-                lines += certificate_part(verdict.certificate, full=True)
         else:
-            lines += failure_lines(verdict, trace, graph, context)
+            after_story = replace(context, after_story=has_story)
+            lines += failure_lines(verdict, trace, graph, after_story)
         say_report(*lines)
         self.statuses.append(verdict.status)
 

@@ -14,7 +14,7 @@ from envoyassert.judge.verdict import Finding, Status, Verdict
 from envoyassert.naming import ListenerRecord
 from envoyassert.report.advice import advice_or_fault
 from envoyassert.report.call import Clock, fd_label, render_call, thread_label
-from envoyassert.report.certificate import certificate_part
+from envoyassert.report.certificate import certificate_line, certificate_part
 from envoyassert.report.changes import Remedy
 from envoyassert.report.envoy_log import said_lines
 from envoyassert.report.headline import (
@@ -59,6 +59,7 @@ class RunContext:
             shows the whole certificate.
         remedies: what would make failures hold, by the path of their atoms.
         blame: finds what Envoy's reason for its end means in its config.
+        after_story: whether the trace's story stands before it, which has the whole certificate.
     """
 
     title: str = ""
@@ -69,6 +70,7 @@ class RunContext:
     replayed: bool = False
     remedies: Mapping[tuple[str | int, ...], Remedy] = field(default_factory=dict)
     blame: Blame = unblamed
+    after_story: bool = False
 
     @property
     def replay_command(self) -> str:
@@ -150,7 +152,10 @@ def _failure_lines(
         lines += ["", *said]
     lines += ["", *wrapped(_run_line(trace), hang="  ")]
     lines += [line for one in trace.header.stood_in for line in wrapped(f"stood in: {one}")]
-    lines += certificate_part(verdict.certificate, full=context.replayed)
+    if context.after_story:
+        lines.append(f"certificate: {certificate_line(verdict.certificate)}")
+    else:
+        lines += certificate_part(verdict.certificate, full=context.replayed)
     many = verdict.status is Status.FAIL and len(trace.events) > _MANY_EVENTS
     lines += _paths(context, many)
     return lines

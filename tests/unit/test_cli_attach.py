@@ -189,3 +189,15 @@ def test_fault_in_the_story_costs_neither_the_trace_nor_the_verdict(tmp_path, mo
     out = capsys.readouterr().out
     assert out.count("ZeroDivisionError") == 1
     assert "PASS up" in out
+
+
+@pytest.mark.parametrize("expects", ["live: true", "exits: 0"])
+def test_certificate_is_printed_once_beside_a_verdict(tmp_path, capsys, expects):
+    (tmp_path / "up.yaml").write_text(f"name: up\nexpect:\n  - process: {{{expects}}}\n")
+    reporter = Reporter(Asked("envoy", scenario=str(tmp_path / "up.yaml")))
+    reporter.recorded(1, Recorded(TraceBuilder().build(), settled=True))
+    status = Status.PASS if "live" in expects else Status.FAIL
+    assert reporter.statuses == [status]
+    out = capsys.readouterr().out
+    assert out.count("traced from its exec") == 1
+    assert f"{status.value} up" in out

@@ -167,12 +167,12 @@ def test_index_is_asked_by_pip(monkeypatch, knows_json):
     answers = [(0, JSON), (1, "")] if knows_json else [(2, ""), (0, PRINTED), (2, ""), (1, "")]
     asked = []
 
-    def run(command, **_):
+    def run(command, *_):
         asked.append("--json" in command)
         code, printed = answers.pop(0)
         return subprocess.CompletedProcess([], code, printed, "ERROR: No matching distribution\n")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("envoyassert.launch.programs.run_program", run)
     assert index.published_versions() == ["1.9.0", "1.40.0"]
     with pytest.raises(EnvoyUnavailableError, match=r"lists no .*: No matching distribution"):
         index.published_versions()

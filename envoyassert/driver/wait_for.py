@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from envoyassert.addresses import Address
 from envoyassert.driver.base import DrivenEnvoy, Driver, observed_now, wait_until
+from envoyassert.fact import Fact
 from envoyassert.graph.cut import focus
 from envoyassert.graph.fold import fold
 from envoyassert.judge.context import Context
 from envoyassert.judge.matching import matching
-from envoyassert.judge.selection import select
+from envoyassert.judge.selection import ChosenSockets, select
 from envoyassert.judge.timeline import spans_of
 from envoyassert.launch.admin import FORBIDDEN, AdminUnreachableError, shortened, stats_of
 from envoyassert.scenario.pattern import CallPattern
+from envoyassert.scenario.selector import Selector
 from envoyassert.scenario.timing import State
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.wait_for import Stat, WaitFor, WaitForStep
@@ -33,6 +36,8 @@ class WaitForDriver(Driver[WaitForStep]):
             raise StepProblem("the config has no admin endpoint to ask")
         words, holds = _condition(self.envoy, asked)
         met = wait_until(self.envoy, deadline_s, holds)
+        if not met and isinstance(holds, _Recorded) and holds.open is not None:
+            raise StepProblem(text(holds.open))
         return StepResult(missed="" if met else f"{words} within {deadline_s:g} s")
 
 
@@ -47,14 +52,22 @@ def _condition(envoy: DrivenEnvoy, asked: WaitFor) -> tuple[str, Callable[[], bo
         return words, lambda: _is_ready(envoy) is wanted
     if asked.call is not None:
         pattern = asked.call
-        return pattern_words(pattern), _Recorded(envoy, lambda it: _was_made(envoy, it, pattern))
+
+        def made(context: Context, listener: Selector | None) -> bool:
+            return _was_made(envoy, context, pattern.model_copy(update={"listener": listener}))
+
+        return pattern_words(pattern), _Recorded(envoy, pattern.listener, made)
     if asked.state is not None:
         state = asked.state
         words = f"{state.listener} to be {'' if state.wanted else 'not '}{state.name}"
         words += f" by {state.by}" if state.by else ""
         # Roles are those of one Envoy; without them it is asked of all together.
         alone = state.by is not None and envoy.started() > 1
-        return words, _Recorded(envoy, lambda it: _has_state(it, state), alone)
+
+        def has(context: Context, listener: Selector | None) -> bool:
+            return _has_state(context, state.model_copy(update={"listener": listener}))
+
+        return words, _Recorded(envoy, state.listener, has, alone)
     return "Envoy to end", lambda: envoy.exited() is not None
 
 
@@ -102,15 +115,35 @@ def _has_state(context: Context, state: State) -> bool:
 
 
 class _Recorded:
-    """A question about what was recorded, which is worth asking only if there is more of it."""
+    """A question about what was recorded, which is worth asking only if there is more of it.
+
+    Of a listener whose sockets may be another's as well (port 0), what surely is its own answers.
+    Without that all must that may be, address by address. Only Envoy's list shows more, and that is
+    asked for when the step is over.
+
+    Args:
+        envoy: the Envoy.
+        listener: which listener it is about, None for none.
+        holds: answers it, of that listener or of some sockets.
+        alone: whether only this Envoy counts.
+
+    Attributes:
+        open: why it was not known whose the sockets are when it was asked last; None if it was.
+    """
 
     def __init__(
-        self, envoy: DrivenEnvoy, holds: Callable[[Context], bool], alone: bool = False
+        self,
+        envoy: DrivenEnvoy,
+        listener: Selector | None,
+        holds: Callable[[Context, Selector | None], bool],
+        alone: bool = False,
     ) -> None:
         self._envoy = envoy
+        self._listener = listener
         self._holds = holds
         self._alone = alone
         self._emitted = -1
+        self.open: Fact | None = None
 
     def __call__(self) -> bool:
         emitted = self._envoy.emitted()
@@ -119,4 +152,27 @@ class _Recorded:
         self._emitted = emitted
         trace = observed_now(self._envoy)
         graph = focus(trace, {self._envoy.pid}) if self._alone else fold(trace)
-        return self._holds(Context(trace, graph, self._envoy.plan.workers))
+        context = Context(trace, graph, self._envoy.plan.workers)
+        meant, self.open = _meant(context, self._listener)
+        return all(self._holds(context, one) for one in meant)
+
+
+def _meant(
+    context: Context, listener: Selector | None
+) -> tuple[Sequence[Selector | None], Fact | None]:
+    """Return the sockets that answer for a listener, and why it is open which are its own."""
+    if listener is None:
+        return [None], None
+    found = select(listener, context.graph, context.trace.header.listeners, total=True)
+    if not found.possible:
+        return [listener], None
+    groups: dict[Address | None, set[int]] = {}
+    standing = tuple(socket for socket in found.possible if socket.is_live)
+    for socket in found.sockets or standing or found.possible:
+        place = None if found.sockets else socket.address
+        groups.setdefault(place, set()).add(socket.number)
+    chosen = [
+        ChosenSockets(**listener.model_dump(), numbers=frozenset(numbers))
+        for numbers in groups.values()
+    ]
+    return chosen, None if found.sockets else found.problem

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from envoyassert.asserts import parse_expectation
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
-from envoyassert.picture.html.page import pair_page, plan_page, run_page
+from envoyassert.picture.html.page import page_with_index, pair_page, plan_page, run_page
 from envoyassert.picture.pair import PairPicture, pair_picture
 from envoyassert.picture.plan import PlanPicture, plan_picture
 from envoyassert.picture.run import RunPicture, run_picture
@@ -100,10 +100,11 @@ def some_plan(run: PairPicture | None = None) -> PlanPicture:
 def pages() -> dict[str, str]:
     """Return each kind of page, by a name."""
     drawn = {name: run_page(run_of(name)) for name in RUNS}
+    drawn["of_session"] = page_with_index(drawn["failed"], "../../index.html")
     drawn["pair"] = pair_page(pair_of())
     drawn["plan"] = plan_page(some_plan())
     drawn["plan_run"] = plan_page(some_plan(pair_of()))
     return drawn
 
 
-PAGES = (*RUNS, "pair", "plan", "plan_run")
+PAGES = (*RUNS, "of_session", "pair", "plan", "plan_run")

@@ -187,6 +187,12 @@ class Atlas:
         """Return the runs of a scenario."""
         return [run for run in self.runs if run.scenario == scenario]
 
+    def first_with_page(self, scenario: str) -> AtlasRun | None:
+        """Return the run of a scenario that is looked at first: the worst that has a page."""
+        states = [*AtlasState]
+        found = [run for run in self.of_scenario(scenario) if run.page]
+        return min(found, key=lambda run: states.index(run.state), default=None)
+
     def cell(self, scenario: str, envoy: str) -> Cell:
         """Return the runs of a scenario on one Envoy."""
         found = [run for run in self.of_scenario(scenario) if run.envoy == envoy]

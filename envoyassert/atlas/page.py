@@ -35,9 +35,15 @@ def index_page(atlas: Atlas) -> str:
         atlas=atlas,
         total=total(atlas),
         known=_known_defects(atlas),
+        row_id=row_id,
         script=Markup(script),  # noqa: S704 - our own file
         policy=content_policy(script),
     )
+
+
+def row_id(scenario: str) -> str:
+    """Return the id of a scenario's row, by which its index can be opened there."""
+    return f"scenario-{scenario}"
 
 
 def is_index(text: str) -> bool:

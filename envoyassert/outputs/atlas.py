@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envoyassert.atlas.model import Atlas, AtlasRun, atlas_run, changes_of, in_order
-from envoyassert.atlas.page import index_page, is_index
+from envoyassert.atlas.page import index_page, is_index, row_id
 from envoyassert.compare.comparison import Difference
 from envoyassert.compare.runs import Seen, differences_of, profiles_of
 from envoyassert.graph.fold import fold
@@ -17,6 +17,7 @@ from envoyassert.output_file import write_lines
 from envoyassert.outputs import events
 from envoyassert.outputs.json_report import RunDocuments
 from envoyassert.outputs.output import Detail, Output, OutputRefusedError
+from envoyassert.picture.html.page import page_with_index
 from envoyassert.report.parts import MachinePart
 from envoyassert.report.results import RunDocument, run_directory
 from envoyassert.report.stored import read_index, read_run
@@ -148,7 +149,24 @@ def draw(session: AtlasSession, out: Path, results: str = RESULTS) -> Atlas:
         complete=session.complete,
     )
     write_lines(index_page(atlas).splitlines(), out / INDEX, below=out)
+    for row in rows.values():
+        for result in row:
+            _lead_to_index(result, out)
     return atlas
+
+
+def _lead_to_index(result: _Result, out: Path) -> None:
+    """Have the pages of a run lead to the index, wherever they were written first."""
+    for page in (result.directory / one.page for one in result.document.attempts if one.page):
+        try:
+            before = read_file(page, MAX_BYTES).decode()
+        except (OSError, UnfitFileError, UnicodeDecodeError):
+            continue  # someone else's, or not there
+        scenario = result.document.scenario.name
+        up = "../" * len(page.relative_to(out).parent.parts)
+        after = page_with_index(before, f"{up}{INDEX}#{row_id(scenario)}")
+        if after != before:
+            write_lines(after.removesuffix("\n").split("\n"), page, below=out)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from tests.plugin.test_html_report import indexes_of
+from tests.unit.cli_words import run_cli
+
 # 1.36.4 makes a shared listener, what FAKE says holds for the others.
 CHANGING_CONFTEST = """
 from envoyassert.pytest_plugin import execute
@@ -55,7 +58,9 @@ def matrix(fake_envoy, monkeypatch):
 BOTH = (".", "--versions", "1.40.0 1.36.4", "--launcher", "process")
 
 
-def test_matrix_prints_the_table_and_writes_a_page_for_each_run(write_scenario, matrix, fake_envoy):
+def test_matrix_prints_the_table_and_writes_a_page_for_each_run(
+    write_scenario, matrix, fake_envoy, capsys
+):
     write_scenario(head="matrix: {concurrency: [1, 2]}")
     write_scenario(name="two", fake="reuse_port", more=DEFECT)
     write_scenario(name="three", fake="unmet")
@@ -81,6 +86,11 @@ def test_matrix_prints_the_table_and_writes_a_page_for_each_run(write_scenario, 
     (of_run,) = (out / "results" / "runs").glob("two-envoy=1.40.0*/run.html")
     assert "known defect" in of_run.read_text()
     assert f'href="results/runs/{of_run.parent.name}/run.html"' in page
+    assert indexes_of(out) == {"index.html": 7}
+    # Merged, the pages are as far from their index as those of any report.
+    merged = fake_envoy.path / "merged"
+    run_cli(capsys, "merge", out / "results", "-o", merged)
+    assert indexes_of(merged) == {"index.html": 7}
 
 
 def test_run_that_fails_is_1_and_the_page_is_written_anyway(write_scenario, matrix, fake_envoy):

@@ -3,8 +3,20 @@
 import json
 import re
 import sys
+from collections import Counter
 
 import pytest
+
+
+def indexes_of(out):
+    """Where the pages of runs lead: each index, and how many pages have it."""
+    found = Counter()
+    for page in out.rglob("run*.html"):
+        ((address, scenario),) = re.findall(r'<p id="up"><a href="(.+)#(.+)">', page.read_text())
+        index = (page.parent / address).resolve()
+        assert f'id="{scenario}"' in index.read_text()
+        found[str(index.relative_to(out.resolve()))] += 1
+    return found
 
 
 @pytest.fixture
@@ -32,6 +44,7 @@ def test_report_has_an_index_and_a_page_for_each_run_that_was_executed(
     (failed,) = (path for path in linked if "/two" in path)
     assert "bind" in (out / failed).read_text()
     assert "saw 2" in page
+    assert indexes_of(out) == {"index.html": 3}
     index = json.loads((out / "index.json").read_text())
     assert len(index["runs"]) == 4
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugin.test_html_report import indexes_of
 from tests.unit import cli_words
 
 #: What differs between two sessions that do the same: times, and files whose names are drawn.
@@ -67,6 +68,7 @@ def test_three_parts_merged_are_the_report_of_one_machine(run, fake_envoy, form,
     index = json.loads((out / "index.json").read_text())
     assert index["complete"]
     assert index["summary"][0] in done.out.splitlines()
+    assert indexes_of(out) == ({} if form == "--report" else {"index.html": 5})
     seconds = json.loads((out / "durations.json").read_text())
     assert set(seconds) == {one["id"] for one in index["runs"]}
 

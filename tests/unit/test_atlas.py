@@ -160,6 +160,22 @@ def test_page_links_to_the_page_of_each_run_and_to_what_changed():
     assert "About datagrams." in page.text
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_name_of_a_scenario_leads_to_the_page_of_its_worst_run(order):
+    runs = (
+        run(envoy="1.36.4", page="runs/passed"),
+        run(envoy="1.38.0", state=AtlasState.INCONCLUSIVE, page="runs/inconclusive"),
+        run(envoy="1.39.0", state=AtlasState.ERROR, page="runs/error"),
+        run(envoy="1.40.0", state=AtlasState.FAILED),  # its page could not be made
+        run("admin", state=AtlasState.NOT_APPLICABLE),
+    )
+    page = index_page(Atlas(runs[::order]))
+    assert re.findall(r'<th scope="row"><a href="([^"]+)" title="([^"]+)">(\w+)</a>', page) == [
+        ("runs/error", "concurrency 2, 1.39.0: not judged", "udp")
+    ]
+    assert '<th scope="row">admin\n' in page
+
+
 def test_each_known_defect_is_shown_once_whatever_was_seen_of_it():
     def known(envoy, times, defect="x#1, owner o"):
         more = {"reason": f"accept() failed {times} times", "defect": defect}

@@ -19,7 +19,7 @@ from envoyassert.asserts import parse_expectation
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.picture.html.data import page_data
-from envoyassert.picture.html.page import _coded, pair_page, run_page
+from envoyassert.picture.html.page import _coded, page_with_index, pair_page, run_page
 from envoyassert.picture.map_words import answer
 from envoyassert.picture.pair import pair_picture
 from envoyassert.picture.run import run_picture
@@ -104,6 +104,20 @@ def test_page_says_the_verdict_first_and_the_failures_before_the_map():
     assert "more for the same cause" in page.text
     assert "expected 2 kernel sockets (live), saw 1 kernel socket (live)" in page.text
     assert "1 kernel socket" in page.text
+
+
+def test_page_leads_to_the_index_that_it_is_given_and_to_no_other():
+    alone = run_page(pictured(shared().build(), FAILING))
+    assert '<p id="up" hidden></p>' in alone
+    assert "All runs" not in Page(alone).text
+    page = page_with_index(alone, "../../index.html#scenario-a")
+    link = '<p id="up"><a href="../../index.html#scenario-a">← All runs</a></p>'
+    assert page == alone.replace('<p id="up" hidden></p>', link)
+    assert page_with_index(page, "../../index.html#scenario-a") == page
+    assert page_with_index(page, '"><script>') == page.replace(
+        "../../index.html#scenario-a", "&#34;&gt;&lt;script&gt;"
+    )
+    assert page_with_index("<p>mine</p>", "index.html") == "<p>mine</p>"
 
 
 def test_page_shows_expected_and_actual_once_for_each_state():

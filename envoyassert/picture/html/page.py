@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -46,6 +47,10 @@ _STATUS_WORDS = {
     Status.KNOWN_DEFECT: "known defect",
     Status.SKIPPED: "skipped",
 }
+#: Where the page of a run has the way to an index; nothing is there as long as there is none.
+_UP = Markup('<p id="up" hidden></p>')
+_LINK = Markup('<p id="up"><a href="{}">← {}</a></p>')
+_PLACE = re.compile('<p id="up"[^>]*>.*?</p>')
 _NOTES = (Mark.INHERITED, Mark.SHARED)
 _WARNINGS = (Mark.FOREIGN, Mark.LOST, Mark.FAILED, Mark.DOUBT)
 
@@ -88,6 +93,7 @@ def run_page(picture: RunPicture) -> str:
         script,
         script=Markup(script),  # noqa: S704 - our own file
         run=picture,
+        up=_UP,
         failed=failed,
         failed_title=_failed_title(failed),
         same=_same_reason(failed),
@@ -95,6 +101,16 @@ def run_page(picture: RunPicture) -> str:
         advice=_advice(failed),
         data=data_element(page_data(picture)),
     )
+
+
+def page_with_index(page: str, address: str) -> str:
+    """Return the page of a run with a link to an index of runs; another page as it is.
+
+    Args:
+        page: its text.
+        address: of the index, as seen from the page.
+    """
+    return _PLACE.sub(lambda _: str(_LINK.format(address, "All runs")), page, 1)
 
 
 def pair_page(picture: PairPicture) -> str:

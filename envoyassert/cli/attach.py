@@ -50,6 +50,7 @@ _EXEC_FOR_S = 60.0
 )
 @click.option(
     "--count",
+    metavar="N",
     type=click.IntRange(1),
     help="End when so many Envoys have settled or ended; without it, when all have that were seen.",
 )

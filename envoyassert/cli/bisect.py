@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     help="Those in between, in their order, in one word or the option repeated. Default: the "
     "versions of the package index.",
 )
-@click.option("--run", "wanted", default="", help="One run of the matrix (concurrency=2).")
+@click.option(
+    "--run", "wanted", default="", metavar="RUN", help="One run of the matrix (concurrency=2)."
+)
 @launcher_option
 @untrusted_option
 def bisect_command(

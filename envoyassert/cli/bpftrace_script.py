@@ -29,6 +29,7 @@ _MOST_PROCESSORS = 8192
     "--pid",
     "pids",
     multiple=True,
+    metavar="N",
     type=click.IntRange(1, _LAST_PID),
     help="A process that runs already; may be repeated.",
 )
@@ -40,6 +41,7 @@ _MOST_PROCESSORS = 8192
 )
 @click.option(
     "--processors",
+    metavar="N",
     type=click.IntRange(1, _MOST_PROCESSORS),
     default=lambda: os.cpu_count() or 1,
     help="How many that machine has. Default: as this one.",

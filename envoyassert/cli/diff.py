@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from envoyassert.cli.exits import OF_COMPARISON, DiffLikeCommand
-from envoyassert.cli.options import format_option, refuse_file
+from envoyassert.cli.options import DRAWN, format_option, refuse_file
 from envoyassert.cli.output import say, say_json
 from envoyassert.cli.pictures import PAIR_FORMATS, deliver
 from envoyassert.compare.comparison import DIFFERENT, TOLERANCE_MS, compare_profiles
@@ -34,7 +34,7 @@ from envoyassert.trace_file import read_trace
     type=click.Choice([*ASSUMABLE]),
     help="Take this for granted of traces that did not observe it; may be repeated.",
 )
-@format_option(more=tuple(PAIR_FORMATS), to_file=True)
+@format_option(more=tuple(PAIR_FORMATS), to_file=DRAWN)
 def diff(
     before: str,
     after: str,

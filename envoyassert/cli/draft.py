@@ -44,6 +44,7 @@ from envoyassert.trace_file import parse_trace, trace_lines
 @click.argument("arguments", metavar="[-- ENVOY_ARGUMENTS]", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "-o",
+    "--output",
     "output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -51,6 +52,7 @@ from envoyassert.trace_file import parse_trace, trace_lines
 )
 @click.option(
     "--concurrency",
+    metavar="N",
     type=click.IntRange(0, 1024),
     help="Envoy's --concurrency [that of the Envoy at URL, else 2].",
 )

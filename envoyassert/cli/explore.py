@@ -32,6 +32,7 @@ _SEEDS = 1 << 31
 @click.command(cls=DiffLikeCommand)
 @click.option(
     "--minutes",
+    metavar="N",
     type=click.FloatRange(0, min_open=True),
     default=5.0,
     show_default=True,
@@ -48,6 +49,7 @@ _SEEDS = 1 << 31
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Make the configs of a session.")
 @click.option(
     "-o",
+    "--output",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",

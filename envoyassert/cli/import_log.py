@@ -18,9 +18,12 @@ from envoyassert.trace_file import read_lines, write_trace
 @click.command(name="import")
 @click.argument("log", type=click.Path(exists=True, dir_okay=False))
 @trace_output_option
-@click.option("--envoy-version", default="", help="Version of the Envoy that was watched.")
+@click.option(
+    "--envoy-version", default="", metavar="VERSION", help="Version of the Envoy that was watched."
+)
 @click.option(
     "--concurrency",
+    metavar="N",
     type=click.IntRange(1, MOST_WORKERS),
     required=True,
     help="The number of workers that it was started with.",

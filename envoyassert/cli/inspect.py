@@ -48,20 +48,13 @@ from envoyassert.trace_file import write_trace
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Judge the state by this scenario, which needs no section `envoy`.",
 )
-@click.option(
-    "-o",
-    "written",
-    metavar="FILE",
-    type=click.Path(dir_okay=False),
-    help="Write the state here, for `show`, `replay` and `draft`.",
-)
-@format_option("--output")
+@format_option(to_file="Write the state here, for `show`, `replay` and `draft`.")
 def inspect(
     pid: int | None,
     everyone: bool,
     watch_s: float | None,
     scenario: Path | None,
-    written: str | None,
+    target: str | None,
     output: str,
     **selectors: Any,
 ) -> int:
@@ -80,8 +73,8 @@ def inspect(
     from envoyassert.attach.session import chosen_running
     from envoyassert.witness.running import state_of
 
-    if written is not None:
-        check_output(written)
+    if target is not None:
+        check_output(target)
     if pid is not None:
         refuse_beside("--pid", "exe", *SELECTORS, "everyone")
     pids = (
@@ -89,14 +82,14 @@ def inspect(
         if pid is not None
         else chosen_running(ProcessSelection(**selectors), everyone=everyone)
     )
-    if written is not None and len(pids) > 1:
+    if target is not None and len(pids) > 1:
         raise click.UsageError("-o is for one Envoy; leave out --all")
     if watch_s is not None and (scenario is not None or len(pids) > 1):
         raise click.UsageError("--watch shows one Envoy; leave out --scenario and --all")
     traces = states_of(pids, state_of)
-    if written is not None:
-        write_trace(traces[0], written)
-        say(f"state written to {written}", err=True)
+    if target is not None:
+        write_trace(traces[0], target)
+        say(f"state written to {target}", err=True)
     if scenario is None:
         _show(traces, output, watch_s)
         return exits.PASSED

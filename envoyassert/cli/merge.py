@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "-o",
+    "--output",
     "output",
     required=True,
     metavar="DIR",

@@ -38,6 +38,10 @@ def _output_file(context: click.Context, option: click.Parameter, value: str | N
     return value
 
 
+#: What `-o FILE` is beside a format that draws.
+DRAWN = "With a format that draws: the file to write; default: standard output."
+
+
 def refuse_file(output: str, target: str | None) -> None:
     """Refuse a file for a format that is printed.
 
@@ -59,7 +63,7 @@ def format_option(
     *old: str,
     meaning: str = "What to print.",
     more: tuple[str, ...] = (),
-    to_file: bool = False,
+    to_file: str = "",
 ) -> Callable[[F], F]:
     """Return a decorator: `--format text|json`; the command's function has the argument `output`.
 
@@ -67,7 +71,7 @@ def format_option(
         old: how the option was spelled before; that is refused with the spelling of today.
         meaning: the text for `--help`.
         more: further formats.
-        to_file: whether `-o FILE` names a file to write, as the argument `target` of the function.
+        to_file: what `-o FILE` is, the argument `target` of the function; "" where there is none.
     """
 
     def add(command: F) -> F:
@@ -86,7 +90,7 @@ def format_option(
                 metavar="FILE",
                 type=click.Path(dir_okay=False),
                 callback=_output_file,
-                help="With a format that draws: the file to write; default: standard output.",
+                help=to_file,
             )
         shown = click.option(
             "--format",

@@ -15,6 +15,7 @@ import click
 
 from envoyassert.cli.exits import DiffLikeCommand
 from envoyassert.cli.options import (
+    DRAWN,
     dump_options,
     format_option,
     launcher_option,
@@ -71,9 +72,12 @@ _ALL = "all"
     type=click.Path(exists=True, dir_okay=False),
     help="Judge the new one by this scenario, or by a file with only `expect`.",
 )
-@click.option("--which", default="", help="Of a scenario with several runs: concurrency=2.")
+@click.option(
+    "--which", default="", metavar="RUN", help="Of a scenario with several runs: concurrency=2."
+)
 @click.option(
     "--concurrency",
+    metavar="N",
     type=click.IntRange(0, 1024),
     help="Number of workers of both; default: as a scenario says, else as drafted.",
 )
@@ -91,7 +95,7 @@ _ALL = "all"
     help="Really make the change, with clients on every listener, and report what they lost.",
 )
 @untrusted_option
-@format_option(more=("markdown", *PLAN_FORMATS), to_file=True)
+@format_option(more=("markdown", *PLAN_FORMATS), to_file=DRAWN)
 def plan(
     files: tuple[str, ...],
     changes: tuple[str, ...],

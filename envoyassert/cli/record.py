@@ -26,7 +26,9 @@ from envoyassert.trace import Outcome
 @click.command()
 @click.argument("scenario", type=click.Path(exists=True, dir_okay=False))
 @trace_output_option
-@click.option("--run", "wanted", default="", help="Which run of the matrix (concurrency=2).")
+@click.option(
+    "--run", "wanted", default="", metavar="RUN", help="Which run of the matrix (concurrency=2)."
+)
 @launcher_option
 @click.option("--envoy", metavar="VERSION|IMAGE|BINARY", help="Run this Envoy instead.")
 @tracer_options

@@ -8,7 +8,7 @@ import click
 
 from envoyassert.cli import exits
 from envoyassert.cli.judged import judged, plan_of_trace, say_differences
-from envoyassert.cli.options import format_option, refuse_file
+from envoyassert.cli.options import DRAWN, format_option, refuse_file
 from envoyassert.cli.output import say, say_json, say_report
 from envoyassert.cli.pictures import RUN_FORMATS, deliver, drawing, picture_option, refuse_part
 from envoyassert.errors import guarded
@@ -34,8 +34,10 @@ from envoyassert.trace_file import read_trace, write_trace
     type=click.Path(exists=True, dir_okay=False),
     help="The scenario whose expectations are judged.",
 )
-@click.option("--run", "wanted", default="", help="Which run of it; default: the trace's own.")
-@format_option(more=tuple(RUN_FORMATS), to_file=True)
+@click.option(
+    "--run", "wanted", default="", metavar="RUN", help="Which run of it; default: the trace's own."
+)
+@format_option(more=tuple(RUN_FORMATS), to_file=DRAWN)
 @click.option("--all", "everything", is_flag=True, help="Show every finding in full.")
 @click.option(
     "--coverage",

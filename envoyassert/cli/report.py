@@ -42,7 +42,9 @@ SUFFIX = ".ndjson"
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Judge each trace by this scenario.",
 )
-@click.option("--run", "wanted", default="", help="Which run of it; default: each trace's own.")
+@click.option(
+    "--run", "wanted", default="", metavar="RUN", help="Which run of it; default: each trace's own."
+)
 @format_option(more=("markdown",))
 def report(paths: tuple[Path, ...], scenario_file: Path | None, wanted: str, output: str) -> int:
     """Summarise the traces of a directory, of one node or many.

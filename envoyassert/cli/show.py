@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envoyassert.cli.options import format_option, refuse_file
+from envoyassert.cli.options import DRAWN, format_option, refuse_file
 from envoyassert.cli.output import page_width, say_json, say_report
 from envoyassert.cli.pictures import RUN_FORMATS, deliver, drawing, picture_option, refuse_part
 from envoyassert.graph.fold import fold
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False))
-@format_option(more=tuple(RUN_FORMATS), to_file=True)
+@format_option(more=tuple(RUN_FORMATS), to_file=DRAWN)
 @click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False),
     help="With a format that draws: judge the trace by this, and draw the verdict.",
 )
-@click.option("--run", "wanted", default="", help="Which run of it; default: the trace's own.")
+@click.option(
+    "--run", "wanted", default="", metavar="RUN", help="Which run of it; default: the trace's own."
+)
 @picture_option
 def show(
     trace: str,

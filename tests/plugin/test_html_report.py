@@ -10,7 +10,7 @@ import pytest
 
 def indexes_of(out):
     """Where the pages of runs lead: each index, and how many pages have it."""
-    found = Counter()
+    found: Counter[str] = Counter()
     for page in out.rglob("run*.html"):
         ((address, scenario),) = re.findall(r'<p id="up"><a href="(.+)#(.+)">', page.read_text())
         index = (page.parent / address).resolve()

@@ -72,6 +72,19 @@ def test_help_of_a_command_says_what_it_does_with_an_example_that_parses(name, t
 
 
 @pytest.mark.parametrize("name", command_line.COMMANDS)
+def test_option_is_spelled_in_the_same_way_by_every_command(name):
+    options = [one for one in command_of(name).params if isinstance(one, click.Option)]
+    shown = [one for one in options if not one.hidden]
+    for one in shown:
+        short = [word for word in one.opts if not word.startswith("--")]
+        assert (short, one.opts[-1]) in (([], one.opts[-1]), (["-o"], "--output")), one.opts
+    # What a value is, and not which type it is read as: `N` and `RUN`.
+    context = click.Context(command_of(name))
+    said = {word for one in shown for word in (one.get_help_record(context) or ("",))[0].split()}
+    assert not said & {"TEXT", "INTEGER", "FLOAT", "RANGE"}
+
+
+@pytest.mark.parametrize("name", command_line.COMMANDS)
 def test_shell_shows_of_a_command_what_its_help_begins_with(name):
     _, _, shown = command_line.COMMANDS[name]
     assert shown == command_of(name).get_short_help_str()

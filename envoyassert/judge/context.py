@@ -364,11 +364,16 @@ class Context:
 _NOT_SHOWN = Fact("not_shown")
 
 
+#: The shape of what the only worker serves: whatever the config says, there is one of everything.
+ONE_WORKER = "one_worker"
+
+
 def cause_of_count(shape: str | Fact, seen: int, wanted: Interval) -> Fact | None:
     """Return how a listener is served as the cause of a count that is not as wanted.
 
     Args:
-        shape: `reuse_port`, `dup`, `shared_fd`, or "" if it is none of them; or a fault of ours.
+        shape: `reuse_port`, `dup`, `shared_fd`, ONE_WORKER, or "" if it is none of them; or a
+            fault of ours.
         seen: how many there were.
         wanted: how many were wanted.
     """
@@ -376,4 +381,6 @@ def cause_of_count(shape: str | Fact, seen: int, wanted: Interval) -> Fact | Non
         return None
     if isinstance(shape, Fact):
         return shape
+    if shape == ONE_WORKER:
+        return Fact("one_worker") if seen < wanted.low else None
     return Fact("shape", shape=shape, other="more" if seen < wanted.low else "fewer")

@@ -9,7 +9,8 @@ from envoyassert.addresses import Address
 from envoyassert.errors import guarded
 from envoyassert.frozen import brief_repr, frozen
 from envoyassert.graph.model import Call, Descriptor, KernelSocket, Thread
-from envoyassert.judge.context import Context, Subject
+from envoyassert.judge.context import ONE_WORKER, Context, Subject
+from envoyassert.judge.roles import matches_role
 from envoyassert.judge.values import Fact, Shape, fault
 from envoyassert.scenario.selector import Selector
 
@@ -163,8 +164,16 @@ class Target:
 
     @property
     def shape(self) -> str | Fact:
-        """How the listener is served, as far as that has a name; or why that is not computed."""
+        """How the listener is served, as far as that explains how many sockets there are.
+
+        By one worker of one, that is `one_worker`. By main alone it is nothing: "". Where it cannot
+        be computed, it is why.
+        """
         return guarded(self._shape, fault)
 
     def _shape(self) -> str | Fact:
-        return shape_of(self.serving, self.standing)
+        shape = shape_of(self.serving, self.standing)
+        by_worker = any(matches_role(entry.thread, "workers") for entry in self.serving)
+        if not shape or not by_worker:
+            return ""
+        return ONE_WORKER if self.context.workers == 1 else shape

@@ -40,7 +40,7 @@ _IN_SHORT = 5
 _EVIDENCE = 5
 _PARAGRAPH = 3
 #: What is said of a FAIL that is its cause; all else is advice.
-_CAUSES = frozenset({"shape", "no_thread_waits", "invariant_broke"})
+_CAUSES = frozenset({"shape", "one_worker", "no_thread_waits", "invariant_broke"})
 #: With more events than this, a few of them show more.
 _MANY_EVENTS = 500
 

@@ -124,6 +124,8 @@ FACTS: dict[str, str | Callable[[Fact], str]] = {
     "remove `known_defect`",
     # sockets and threads of a listener
     "shape": w.shape,
+    "one_worker": "one worker: one socket and one descriptor of each address, whatever "
+    "enable_reuse_port says; for more of them raise `concurrency` (0 means one worker, too)",
     "served_via": "served via {via}",
     "no_socket_bound": "no socket was bound",
     "no_socket_listens": "no socket listens",

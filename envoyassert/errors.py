@@ -9,7 +9,8 @@ EnvoyAssertError                 the user can act on it; the CLI prints it witho
 │   ├── ProbeUnavailableError    no root, no bcc, the wrong bcc, no tracefs, kernel too old
 │   ├── StraceUnavailableError   no strace, too old, or tracing is not allowed
 │   ├── ProbeLoadError           the BPF program was refused; carries the compiler's words
-│   ├── EnvoyUnavailableError    no such Envoy: version not published, binary or image absent
+│   ├── EnvoyUnavailableError    this Envoy is not here: not downloaded, binary or image absent
+│   │   └── NoSuchEnvoyError     no machine has it: no index or registry holds what was named
 │   └── DockerUnavailableError   no engine, a remote engine, no permission
 ├── NoProcessError               no such process, or it is no Envoy, or it ended meanwhile
 │   └── SeveralProcessesError    several, where one was to be named
@@ -141,6 +142,20 @@ class ProbeLoadError(MachineError):
 
 class EnvoyUnavailableError(MachineError):
     """The Envoy that was asked for is unavailable."""
+
+
+class NoSuchEnvoyError(EnvoyUnavailableError):
+    """The index or the registry answered that there is no such Envoy: whoever named it is wrong.
+
+    Args:
+        message: one sentence.
+        remedy: what to do.
+        named: the version or image, as it was named.
+    """
+
+    def __init__(self, message: str, remedy: str = "", named: str = "") -> None:
+        super().__init__(message, remedy)
+        self.named = named
 
 
 class DockerUnavailableError(MachineError):

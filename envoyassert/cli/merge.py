@@ -64,7 +64,7 @@ def _code(merged: Merged) -> int:
     index = merged.index
     outcomes = {run.outcome for run in index.runs}
     lacks = bool(index.machine_errors or index.nothing_ran)
-    if index.faults:
+    if index.faults or index.scenario_errors:
         return exits.USAGE
     if merged.is_cut:
         return exits.INTERRUPTED

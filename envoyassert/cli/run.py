@@ -300,6 +300,8 @@ class _Outcome(Output):
         ended = self._ended
         if ended is None:
             return exits.FAILED
+        if ended.scenario_errors:
+            return exits.USAGE
         outcomes = {record.outcome for record in ended.records.values()}
         lacks = bool(ended.machine_errors or ended.nothing_ran)
         return exits.of_outcomes(outcomes, of_machine=lacks)

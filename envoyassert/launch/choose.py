@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, LaunchError
+from envoyassert.errors import (
+    DockerUnavailableError,
+    EnvoyUnavailableError,
+    LaunchError,
+    MachineError,
+    NoSuchEnvoyError,
+)
 from envoyassert.launch.base import VALIDATE_DEADLINE_S, Launcher, LaunchSpec
 from envoyassert.launch.envoy_source import EnvoySource, PullPolicy
 from envoyassert.launch.rundir import in_rundir
@@ -33,6 +39,7 @@ def choose_launcher(preference: Preference, source: EnvoySource) -> Launcher:
         source: which Envoy.
 
     Raises:
+        NoSuchEnvoyError: there is no such version, as far as can be asked.
         EnvoyUnavailableError: this Envoy cannot be started by the launcher that was asked for,
             or by none.
     """
@@ -57,11 +64,20 @@ def choose_launcher(preference: Preference, source: EnvoySource) -> Launcher:
                 launcher.prepare(source)
             except (DockerUnavailableError, EnvoyUnavailableError) as no_image:
                 launcher.close()
-                raise no_binary from no_image
+                raise _for_both(no_binary, no_image, source.version) from no_image
             return launcher
     from envoyassert.launch.process import ProcessLauncher
 
     return ProcessLauncher()
+
+
+def _for_both(
+    no_binary: EnvoyUnavailableError, no_image: MachineError, version: str
+) -> EnvoyUnavailableError:
+    """Return the error for a version that is available neither as executable nor as image."""
+    if isinstance(no_image, NoSuchEnvoyError):
+        return NoSuchEnvoyError(no_binary.message, no_binary.remedy, version)
+    return no_binary
 
 
 def _docker() -> Launcher:

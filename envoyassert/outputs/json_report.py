@@ -200,6 +200,7 @@ class JSONReport(Output):
                 division=event.division,
                 nothing_ran=event.nothing_ran,
                 machine_errors=event.machine_errors,
+                scenario_errors=event.scenario_errors,
             )
         self._console.line(f"results: {self._directory / INDEX}")
 
@@ -212,6 +213,7 @@ class JSONReport(Output):
         division: str = "",
         nothing_ran: bool = False,
         machine_errors: int = 0,
+        scenario_errors: int = 0,
     ) -> None:
         from envoyassert.report.results import INDEX, ShardPart, index_document
 
@@ -230,6 +232,7 @@ class JSONReport(Output):
             shard=shard,
             nothing_ran=nothing_ran,
             machine_errors=machine_errors,
+            scenario_errors=scenario_errors,
         )
         write_document(index, self._directory, INDEX)
 

@@ -114,6 +114,7 @@ def merge_reports(directories: Sequence[Path], out: Path) -> Merged:
                 nothing_ran=any(index.nothing_ran for index in indexes.values())
                 and all(run.record.outcome == SKIPPED for run in runs.values()),
                 machine_errors=sum(index.machine_errors for index in indexes.values()),
+                scenario_errors=sum(index.scenario_errors for index in indexes.values()),
             )
             write_document(merged.model_copy(update={"complete": False}), out, INDEX)
             for run in runs.values():

@@ -37,6 +37,7 @@ from envoyassert.pytest_plugin.session import (
     DESELECTED,
     DIVISION,
     MACHINE_ERROR,
+    SCENARIO_ERROR,
     SHOWN_PHASE,
     console_of,
     session_of,
@@ -280,6 +281,8 @@ def _correct(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         of_machine = isinstance(error, (MachineError, LaunchError))
         if of_machine:
             report.user_properties.append((MACHINE_ERROR, type(error).__name__))
+        elif isinstance(error, ScenarioError):
+            report.user_properties.append((SCENARIO_ERROR, type(error).__name__))
         # A mistake in a test in Python is shown with its place; a scenario's error names its own.
         mistake = not of_machine and not hasattr(item, "plan")
         where = f"{_shown(path, item.config)}:{line}" if mistake else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envoyassert.pytest_plugin.session import LACKS, MACHINE_ERROR
+from envoyassert.pytest_plugin.session import LACKS, MACHINE_ERROR, SCENARIO_ERROR
 
 if TYPE_CHECKING:
     from envoyassert.outputs.events import Failure, Run, RunEvent, RunJudged
@@ -124,6 +124,7 @@ class Runs:
         executed: how many tests of any kind did something.
         lacking: how many were skipped because this machine lacks something.
         machine_errors: how many ended in an error of the machine.
+        scenario_errors: how many ended in an error of the scenario.
     """
 
     def __init__(self) -> None:
@@ -131,6 +132,7 @@ class Runs:
         self.executed = 0
         self.lacking = 0
         self.machine_errors = 0
+        self.scenario_errors = 0
 
     def add(self, report: pytest.TestReport, state: RunState) -> None:
         """Take note of one phase of one test, after its state did."""
@@ -140,6 +142,7 @@ class Runs:
             names = {name for name, _ in report.user_properties}
             self.lacking += report.skipped and LACKS in names
             self.machine_errors += report.failed and MACHINE_ERROR in names
+            self.scenario_errors += report.failed and SCENARIO_ERROR in names
         if state.record is not None:
             self.records[report.nodeid] = state.record
 

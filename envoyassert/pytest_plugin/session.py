@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from envoyassert.errors import (
     BrowserUnavailableError,
     DockerUnavailableError,
+    EnvoyAssertError,
     EnvoyUnavailableError,
     MachineError,
+    NoSuchEnvoyError,
     ProbeUnavailableError,
+    ScenarioError,
 )
 from envoyassert.outputs.output import OutputRefusedError, Settings
 from envoyassert.outputs.registry import OUTPUTS
@@ -23,10 +26,15 @@ from envoyassert.pytest_plugin.console import PytestConsole
 from envoyassert.pytest_plugin.options import Options, output_values, read_options
 from envoyassert.shown import shown
 
+if TYPE_CHECKING:
+    from envoyassert.scenario.plan import RunPlan
+
 #: Name of the user property that says which capability a skipped test lacked.
 LACKS = "envoyassert_lacks"
 #: Name of the user property that says which error of the machine ended a test.
 MACHINE_ERROR = "envoyassert_machine_error"
+#: Name of the user property that says that a run is an error of its scenario.
+SCENARIO_ERROR = "envoyassert_scenario_error"
 #: Key under which a worker of xdist says how many tests it left out.
 DESELECTED = "envoyassert_deselected"
 #: Key under which a worker of xdist names what it was given a part of.
@@ -83,11 +91,15 @@ class Session:
             node: the test.
 
         Raises:
+            ScenarioError: no machine has the Envoy that the scenario names.
             MachineError: in CI, if the capability is required, if the user named the Envoy that
                 is unavailable, if everything would be skipped, or if it is a fault rather than a
                 capability.
         """
         __tracebackhide__ = True
+        if isinstance(error, NoSuchEnvoyError) and not self.options.envoys:
+            plan = getattr(node, "plan", None)
+            raise (error if plan is None else _of_scenario(error, plan)) from None
         capability = next((name for kind, name in _CAPABILITY_OF if isinstance(error, kind)), "")
         reason = self.must_have(capability, node) if capability else ""
         if reason:
@@ -109,6 +121,15 @@ class Session:
         if self.nothing_would_run:
             return "an error because nothing else would run"
         return ""
+
+
+def _of_scenario(error: NoSuchEnvoyError, plan: RunPlan) -> EnvoyAssertError:
+    """Return the error of a scenario that names an Envoy that there is not, with its place."""
+    place = plan.place_of_envoy(error.named)
+    if place is None:
+        return error
+    fault = plan.loaded.document.problem(place, error.message, error.remedy, at_value=True)
+    return ScenarioError([fault])
 
 
 _SESSION = pytest.StashKey[Session]()

@@ -291,6 +291,7 @@ class Source:
                 stopped=self._stopped,
                 nothing_ran=self._runs.nothing_ran,
                 machine_errors=self._runs.machine_errors,
+                scenario_errors=self._runs.scenario_errors,
                 whole=session_of(self._config).is_whole(self._config),
                 asked=asked_paths(self._config),
                 division=session_of(self._config).division,

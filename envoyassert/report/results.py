@@ -181,6 +181,7 @@ class IndexDocument(DocumentPart):
         False, description="Every test was skipped for what the machine lacks."
     )
     machine_errors: int = Field(0, description="Tests that ended in an error of the machine.")
+    scenario_errors: int = Field(0, description="Tests that ended in an error of the scenario.")
     counts: IndexCounts
     summary: tuple[str, ...] = Field(description="The lines that are printed at the end.")
     runs: tuple[IndexEntry, ...] = Field(description="In the order in which they ended.")
@@ -237,6 +238,7 @@ def index_document(
     shard: ShardPart | None = None,
     nothing_ran: bool = False,
     machine_errors: int = 0,
+    scenario_errors: int = 0,
 ) -> IndexDocument:
     """Return the index of a session.
 
@@ -251,6 +253,7 @@ def index_document(
         shard: which part of the runs it has; None for all.
         nothing_ran: whether every test was skipped for what the machine lacks.
         machine_errors: how many tests ended in an error of the machine.
+        scenario_errors: how many ended in an error of their scenario.
     """
     return IndexDocument(
         complete=complete,
@@ -260,6 +263,7 @@ def index_document(
         shard=shard,
         nothing_ran=nothing_ran,
         machine_errors=machine_errors,
+        scenario_errors=scenario_errors,
         counts=counts_of(records.values()),
         summary=tuple(summary_lines(records.values())),
         runs=tuple(

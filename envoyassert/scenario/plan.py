@@ -117,6 +117,21 @@ class RunPlan:
         """The matrix values as text, for the header of a trace and for reports."""
         return {axis: plain_text(value) for axis, value in self.matrix.items()}
 
+    def place_of_envoy(self, named: str) -> tuple[str | int, ...] | None:
+        """Return where the scenario names a version or an image; None where it does not.
+
+        Args:
+            named: the version or image.
+        """
+        for key in ("version", "image"):
+            if getattr(self, key) != named:
+                continue
+            if key in self.matrix:
+                return ("matrix", key, list(self.scenario.matrix[key]).index(self.matrix[key]))
+            if getattr(self.scenario.envoy, key) == named:
+                return ("envoy", key)
+        return None
+
     def in_rundir(self, rundir: str) -> RunPlan:
         """Return the plan with `${rundir}` and `${concurrency}` replaced everywhere.
 

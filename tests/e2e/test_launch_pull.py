@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from envoyassert.errors import EnvoyUnavailableError
+from envoyassert.errors import EnvoyUnavailableError, NoSuchEnvoyError
 from envoyassert.launch.engine import connect
 from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.image import resolve_image
@@ -28,6 +28,10 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+#: What a registry says of a manifest that it lacks (OCI distribution-spec).
+_UNKNOWN = b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}'
 
 
 class Registry:
@@ -51,12 +55,13 @@ class Registry:
                     kind, body = "application/octet-stream", registry.blobs.get(reference)
                 self.send_response(404 if body is None else 200)
                 self.send_header("content-type", kind)
-                self.send_header("content-length", str(len(body or b"")))
+                shown = _UNKNOWN if body is None else body
+                self.send_header("content-length", str(len(shown)))
                 if body is not None:
                     self.send_header("docker-content-digest", digest_of(body))
                 self.end_headers()
                 if self.command == "GET":
-                    self.wfile.write(body or b"")
+                    self.wfile.write(shown)
 
             do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
@@ -152,6 +157,17 @@ def test_pull_always_without_the_image_never_falls_back(client, registry):
     registry.manifests.clear()
     with pytest.raises(EnvoyUnavailableError, match="cannot be pulled"):
         resolve_image(client, source)
+
+
+def test_tag_that_the_registry_lacks_is_no_such_envoy(client, registry):
+    registry.publish("v1", "1.2.3")
+    source = EnvoySource(image=f"{registry.name}:v2")
+    with pytest.raises(NoSuchEnvoyError, match="manifest unknown") as caught:
+        resolve_image(client, source)
+    assert caught.value.named == source.image
+    with pytest.raises(EnvoyUnavailableError) as unknown:
+        resolve_image(client, EnvoySource(image="127.0.0.1:9/envoy:v2"))
+    assert not isinstance(unknown.value, NoSuchEnvoyError)
 
 
 def test_pull_never_asks_no_registry(client, registry):

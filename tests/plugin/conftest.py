@@ -20,7 +20,7 @@ INNER_CONFTEST = """
 import dataclasses
 
 from envoyassert.errors import DockerUnavailableError, ProbeLoadError, ProbeUnavailableError
-from envoyassert.errors import EnvoyUnavailableError, LaunchError
+from envoyassert.errors import EnvoyUnavailableError, LaunchError, NoSuchEnvoyError
 from envoyassert.probe import program
 from envoyassert.pytest_plugin import collect, execute, machine
 from envoyassert.runner import RunResult
@@ -48,6 +48,8 @@ def run_plan(plan, probe, preference, **more):
     fake = fakes[min(times, len(fakes)) - 1]
     if fake in RAISES:
         raise RAISES[fake]
+    if plan.version == "8.8.8":
+        raise NoSuchEnvoyError("there is no Envoy 8.8.8", "name another", "8.8.8")
     trace = TraceBuilder(plan.workers)
     getattr(trace, "reuse_port_listener" if fake == "reuse_port" else "shared_listener")(
         "0.0.0.0:15006"

@@ -155,6 +155,26 @@ def test_envoy_that_was_named_and_is_unavailable_is_code_77(write_scenario, run,
     assert run(".", "--envoy", "9.9.9").ret == code
 
 
+@pytest.mark.parametrize(
+    ("head", "envoy", "place"),
+    [("", "version: 8.8.8", "4:12"), ("matrix: {version: [1.40.0, 8.8.8]}", "", "2:28")],
+)
+def test_envoy_that_no_index_has_is_an_error_of_the_scenario(
+    write_scenario, fake_envoy, run, head, envoy, place
+):
+    name = write_scenario(name="no_such", head=head)
+    path = fake_envoy.path / name
+    path.write_text(path.read_text().replace("envoy:\n", f"envoy:\n  {envoy}\n"))
+    write_scenario(name="good")
+    result = run(".")
+    assert result.ret == 4
+    error = f"{name}:{place}: error: there is no Envoy 8.8.8 (name another)"
+    result.stdout.fnmatch_lines([error, "* 1 error *"])
+    assert run(".", "-k", "good").ret == 0
+    # Whoever names another one does not run into it, nor does a test that names none.
+    assert run(".", "--envoy", "1.40.0").ret == 0
+
+
 def test_file_without_the_suffix_is_run_when_it_is_named_or_looks_like_a_scenario(
     write_scenario, fake_envoy, run
 ):

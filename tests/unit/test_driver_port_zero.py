@@ -1,4 +1,4 @@
-"""Waiting for a listener of which it is not known which its sockets are (port 0)."""
+"""Steps about a listener of which it is not known which its sockets are (port 0)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any, cast
 import pytest
 
 from envoyassert.driver.base import DrivenEnvoy
+from envoyassert.driver.connect import target_of
 from envoyassert.driver.wait_for import WaitForDriver
+from envoyassert.scenario.selector import Selector
 from envoyassert.steps.base import StepProblem
 from envoyassert.steps.wait_for import WaitForStep
 from envoyassert.testing import parse_address
@@ -77,3 +79,13 @@ def test_what_does_not_come_in_time_is_not_missed_but_open(condition: dict[str, 
 def test_each_that_may_be_its_socket_must_be_served() -> None:
     with pytest.raises(StepProblem, match=OPEN):
         carried_out(SERVED, lambda: added(sockets=2, is_served=True))
+
+
+def test_client_goes_to_no_socket_that_may_be_another_listener_s() -> None:
+    trace = added(is_served=True)
+    envoy = SimpleNamespace(
+        observed=lambda: trace, listeners=(A, B), plan=SimpleNamespace(steps=()), started=lambda: 1
+    )
+    assert target_of(cast(DrivenEnvoy, envoy), Selector(name="a"))[1].port == 1001
+    with pytest.raises(StepProblem, match=OPEN):
+        target_of(cast(DrivenEnvoy, envoy), Selector(name="b"))

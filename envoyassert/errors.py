@@ -83,8 +83,16 @@ class Problem:
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
     def __str__(self) -> str:
+        return self.as_line("error")
+
+    def as_line(self, kind: str) -> str:
+        """Return it in one line, `one.yaml:3:5: warning: …`.
+
+        Args:
+            kind: `error` or `warning`.
+        """
         where = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
-        return shown(f"{where}: error: {self.text}")
+        return shown(f"{where}: {kind}: {self.text}")
 
 
 #: More of them are not read.

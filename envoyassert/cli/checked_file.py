@@ -11,13 +11,13 @@ from envoyassert.cli.plans import envoy_of
 from envoyassert.cli.where import need_linux
 from envoyassert.errors import ScenarioError
 from envoyassert.report.places import place_finder
-from envoyassert.scenario.config_files import missing_beside, stands_alone
+from envoyassert.scenario.config_files import stands_alone
+from envoyassert.scenario.doubtful import doubts_of
 from envoyassert.scenario.listeners import lds_as_cds
 from envoyassert.scenario.load import LoadedScenario, load_scenario
 from envoyassert.scenario.matrix import expand
 from envoyassert.scenario.plan import RunPlan, as_text
-from envoyassert.scenario.scope import of_no_listener, over_the_run
-from envoyassert.words.registry import vacuous
+from envoyassert.scenario.scope import over_the_run
 
 
 class Checked(NamedTuple):
@@ -67,31 +67,10 @@ def check_file(
 
 def _remarks(loaded: LoadedScenario, plans: list[RunPlan]) -> Iterator[str]:
     """Yield the warnings and notes of a scenario that is valid."""
+    yield from (one.as_line("warning") for one in doubts_of(loaded, plans))
     place = place_finder(loaded)
-    for path, reason in vacuous(loaded.scenario.expect):
-        yield f"{place(path)}: warning: no trace could fail this: {reason}"
-    for path, reason in of_no_listener(plans) if loaded.own_envoy else ():
-        yield f"{place(path)}: warning: {reason}"
-    yield from _not_beside(plans)
     for path, reason in over_the_run(loaded.scenario):
         yield f"{place(path)}: note: {reason}"
-
-
-def _not_beside(plans: list[RunPlan]) -> list[str]:
-    """Return a warning for each relative file that is not where the config lies."""
-    found: dict[str, None] = {}
-    for plan in plans:
-        loaded = plan.loaded
-        document = loaded.config_document or loaded.document
-        above = () if loaded.config_document else ("envoy", "config")
-        for one in missing_beside(plan.config, plan.files):
-            problem = document.problem((*above, *one.path), "")
-            place = f"{problem.path}:{problem.line}:{problem.column}"
-            found[
-                f"{place}: warning: {one.text} is not in {loaded.directory}: Envoy does not find it"
-                " (envoy.stand_in puts something in its place)"
-            ] = None
-    return list(found)
 
 
 def _refusals(plans: list[RunPlan], envoy: str | None) -> list[str]:

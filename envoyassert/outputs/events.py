@@ -164,11 +164,17 @@ class Run:
 
 @frozen
 class RunPlanned:
-    """It is known what a run is to be made with."""
+    """It is known what a run is to be made with.
+
+    Args:
+        run: the run.
+        doubts: what its scenario says that is likely not meant; each run of the file has the same.
+    """
 
     handler: ClassVar[str] = "run_planned"
 
     run: Run
+    doubts: tuple[Problem, ...] = ()
     event: Literal["run_planned"] = "run_planned"
 
 

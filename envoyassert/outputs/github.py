@@ -1,4 +1,4 @@
-"""GitHub Actions: an annotation on the YAML line of each failure, and a summary of the job."""
+"""GitHub Actions: annotations on the YAML lines of failures and warnings, a summary of the job."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ class Annotations(Output):
         from envoyassert.report.github_text import problem_annotations
 
         self._annotations += problem_annotations(event.problems, self._workspace)
+
+    def run_planned(self, event: events.RunPlanned) -> None:
+        """Annotate what is likely not meant, once for all runs of a scenario."""
+        from envoyassert.report.github_text import problem_annotations
+
+        found = problem_annotations(event.doubts, self._workspace, "warning")
+        self._annotations += [one for one in found if one not in self._annotations]
 
     def run_ended(self, event: events.RunEnded) -> None:
         """Annotate what went wrong in a run."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from envoyassert.outputs.baselines import Baselines
 from envoyassert.outputs.counts import Counts
+from envoyassert.outputs.doubts import Doubts
 from envoyassert.outputs.github import Annotations, JobSummary
 from envoyassert.outputs.header import Header
 from envoyassert.outputs.html_report import HTMLReport
@@ -23,6 +24,7 @@ OUTPUTS: tuple[type[Output], ...] = (
     Header,
     JUnitProperties,
     Annotations,
+    Doubts,
     Counts,
     Baselines,
     JobSummary,

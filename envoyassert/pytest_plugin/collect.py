@@ -61,8 +61,16 @@ class ScenarioItem(pytest.Function):
         self._nodeid = self.nodeid
 
     @classmethod
-    def of_plan(cls, parent: ScenarioFile, plan: RunPlan) -> ScenarioItem:
-        """Return the item for a plan."""
+    def of_plan(
+        cls, parent: ScenarioFile, plan: RunPlan, doubts: tuple[Problem, ...]
+    ) -> ScenarioItem:
+        """Return the item for a plan.
+
+        Args:
+            parent: its file.
+            plan: the plan.
+            doubts: what its scenario says that is likely not meant.
+        """
         from envoyassert.outputs.events import RunPlanned
         from envoyassert.pytest_plugin.plans import run_of
 
@@ -74,7 +82,7 @@ class ScenarioItem(pytest.Function):
         if plan.timeout_s is not None:
             item.add_marker(pytest.mark.timeout(plan.timeout_s))
         item.run = run_of(plan, item.nodeid)
-        record(item, RunPlanned(item.run))
+        record(item, RunPlanned(item.run, doubts))
         return item
 
     @property
@@ -120,7 +128,7 @@ class ScenarioFile(pytest.Module):
         Raises:
             CollectError: the file is not a valid scenario; every problem is named.
         """
-        from envoyassert.pytest_plugin.plans import plans_of
+        from envoyassert.pytest_plugin.plans import doubts_about, plans_of
 
         session = session_of(self.config)
         session.has_scenarios = True
@@ -132,7 +140,8 @@ class ScenarioFile(pytest.Module):
             from envoyassert.pytest_plugin.representation import collect_error
 
             raise collect_error(error) from error
-        return [ScenarioItem.of_plan(self, plan) for plan in plans]
+        doubts = doubts_about(plans, session.options)
+        return [ScenarioItem.of_plan(self, plan, doubts) for plan in plans]
 
     def _check_marks(self, plan: RunPlan) -> None:
         """Refuse a mark that strict markers would refuse, with its place in the file."""

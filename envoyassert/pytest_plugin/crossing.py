@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +46,16 @@ def without_surrogates(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def without_surrogates_in(problem: Problem) -> Problem:
+    """Return a problem with texts that JSON can carry."""
+    return replace(
+        problem,
+        path=without_surrogates(problem.path),
+        message=without_surrogates(problem.message),
+        remedy=without_surrogates(problem.remedy),
+    )
+
+
 def record(item: pytest.Item, event: RunEvent) -> None:
     """Take an event of a run."""
     item.stash.setdefault(_RECORDER, _Recorder()).events.append(event)
@@ -68,14 +78,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def attach_problems(report: pytest.CollectReport, error: ScenarioError) -> None:
     """Have the report of a file that cannot be collected carry what is wrong with it."""
-    setattr(
-        report,
-        _PROBLEMS,
-        [
-            [without_surrogates(part) if isinstance(part, str) else part for part in astuple(one)]
-            for one in error.problems
-        ],
-    )
+    setattr(report, _PROBLEMS, [astuple(without_surrogates_in(one)) for one in error.problems])
 
 
 def problems_of(report: pytest.CollectReport) -> tuple[Problem, ...]:

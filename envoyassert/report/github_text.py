@@ -26,6 +26,7 @@ class Annotation:
         title: a few words.
         message: the text, of any number of lines.
         column: 1-based, 0 if unknown.
+        kind: `error` or `warning`.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Annotation:
     title: str
     message: str
     column: int = 0
+    kind: str = "error"
 
 
 def workflow_command(annotation: Annotation) -> str:
@@ -42,7 +44,7 @@ def workflow_command(annotation: Annotation) -> str:
         properties["col"] = str(annotation.column)
     properties["title"] = annotation.title
     described = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::error {described}::{_data(annotation.message)}"
+    return f"::{annotation.kind} {described}::{_data(annotation.message)}"
 
 
 def _data(text: str) -> str:
@@ -53,20 +55,24 @@ def _property(text: str) -> str:
     return _data(shown(text)).replace(":", "%3A").replace(",", "%2C")
 
 
-def problem_annotations(problems: Iterable[Problem], workspace: str = "") -> list[Annotation]:
+def problem_annotations(
+    problems: Iterable[Problem], workspace: str = "", kind: str = "error"
+) -> list[Annotation]:
     """Return the problems of a scenario file as annotations; none for the file as a whole.
 
     Args:
         problems: what is wrong with it.
         workspace: the directory of the checkout, or "" if unknown.
+        kind: `error`, or `warning` for what does not make it invalid.
     """
     return [
         Annotation(
             in_repository(one.path, workspace),
             one.line,
-            "invalid scenario",
+            "invalid scenario" if kind == "error" else "doubtful scenario",
             shown(one.text),
             one.column,
+            kind,
         )
         for one in problems
         if one.line

@@ -22,6 +22,7 @@ from envoyassert.pytest_plugin.runs import Runs, RunState, is_of_scenario, title
 from envoyassert.pytest_plugin.session import (
     DESELECTED,
     DIVISION,
+    IS_COMMAND,
     MACHINE_ERROR,
     refusing,
     session_of,
@@ -250,7 +251,9 @@ class Source:
         self._interrupted = type(excinfo.value) is KeyboardInterrupt
         self._stopping(self._stopped)
         yield
-        if self._interrupted and self._ids and all(map(is_of_scenario, self._ids)):
+        # Without any, it is not known what pytest was to run.
+        has_own = bool(self._ids) or self._config.stash.get(IS_COMMAND, False)
+        if self._interrupted and has_own and all(map(is_of_scenario, self._ids)):
             from envoyassert.pytest_plugin.representation import without_place
 
             without_place(self._config, self._stopped)

@@ -121,6 +121,19 @@ def test_interrupt_before_all_runs_are_found_counts_none(write_scenario, fake_en
     assert "not executed" not in result.stdout.str()
 
 
+def test_interrupt_before_a_process_found_any_run_says_no_place_of_ours(
+    write_scenario, fake_envoy, run, monkeypatch
+):
+    monkeypatch.setenv("PYTEST_PLUGINS", "envoyassert.pytest_plugin.plugin,xdist.plugin")
+    write_scenario()
+    with (fake_envoy.path / "conftest.py").open("a") as conftest:
+        conftest.write("\ndef pytest_configure_node():\n    raise KeyboardInterrupt\n")
+    result = run(".", "-n", "1")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["!* interrupted !*"])
+    assert "KeyboardInterrupt" not in result.stdout.str()
+
+
 def test_unknown_option_of_pytest_is_code_4(write_scenario, run):
     write_scenario()
     assert run("--no-such-option").ret == 4

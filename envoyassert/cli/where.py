@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from envoyassert.errors import MachineError
-from envoyassert.input_file import MAX_SCENARIO
+from envoyassert.input_file import MAX_SCENARIO, UnfitFileError, read_start
 
 #: Marked by name as a scenario, whatever is in it.
 SUFFIXES = (".envoyassert.yaml", ".envoyassert.yml")
@@ -63,13 +63,9 @@ def _is_scenario(path: Path) -> bool:
     if path.name.endswith(SUFFIXES):
         return True
     try:
-        # What is no file may never end, or wait for who writes to it: the loader says so.
-        if not path.is_file():
-            return True
-        with path.open("rb") as file:
-            return _SCENARIO_KEY.search(file.read(MAX_SCENARIO)) is not None
-    except OSError:
-        # Named as it is and not readable: let the loader say so.
+        return _SCENARIO_KEY.search(read_start(path, MAX_SCENARIO)) is not None
+    except (UnfitFileError, OSError):
+        # What cannot be read, or may never end: let the loader say so.
         return True
 
 

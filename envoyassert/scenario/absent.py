@@ -16,7 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from envoyassert.durations import parse_duration
-from envoyassert.scenario.listeners import address_of, items_of, proto_field, proto_name
+from envoyassert.scenario.listeners import (
+    address_of,
+    items_of,
+    proto_field,
+    proto_name,
+    proto_names,
+)
 from envoyassert.scenario.overlay import Path
 from envoyassert.scenario.vocabulary import LONGEST_S
 
@@ -28,6 +34,7 @@ NO_RESOURCES = {"version_info": "1", "resources": []}
 FETCH_TIMEOUT_S = 15.0
 
 _SERVERS = ("api_config_source", "ads")
+_SERVER_NAMES = proto_names(_SERVERS)
 _FIELDS = frozenset(
     {
         *("path", "path_config_source", "api_config_source", "ads", "self", "authorities"),
@@ -202,8 +209,9 @@ def _found(value: object, path: Path) -> Iterator[tuple[Path, dict[str, object]]
 
 
 def _is_server_source(value: dict[str, object]) -> bool:
-    names = {proto_name(str(key)) for key in value}
-    return not names.isdisjoint(_SERVERS) and names <= _FIELDS
+    if _SERVER_NAMES.isdisjoint(value):
+        return False
+    return {proto_name(str(key)) for key in value} <= _FIELDS
 
 
 def _wait_s(source: dict[str, object]) -> float | None:

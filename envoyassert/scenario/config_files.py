@@ -23,7 +23,7 @@ from envoyassert.errors import ScenarioError
 from envoyassert.scenario.absent import DIRECTORY, MADE_UP
 from envoyassert.scenario.envoy_file import parse_envoy_file
 from envoyassert.scenario.file_names import LOGS, NETNS, leads_out
-from envoyassert.scenario.listeners import proto_name
+from envoyassert.scenario.listeners import proto_name, proto_names
 from envoyassert.scenario.load import read_text
 from envoyassert.scenario.overlay import Path
 
@@ -329,7 +329,7 @@ def _may_name_files(value: object) -> bool:
     if isinstance(value, dict):
         for key, member in value.items():
             if isinstance(member, str):
-                if proto_name(str(key)) in _FIELDS:
+                if key in _NAMES:
                     return True
             elif _may_name_files(member):
                 return True
@@ -340,7 +340,7 @@ def _may_name_files(value: object) -> bool:
 
 #: Fields that name a file in some messages.
 _OTHER_FIELDS = ("access_log_path", "profile_path", "symlink_root", "path", "path_prefix")
-_FIELDS = frozenset({"filename", *_OTHER_FIELDS})
+_NAMES = proto_names(("filename", *_OTHER_FIELDS))
 
 
 def _use(path: Path, message: dict[str, object]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import yaml
@@ -34,6 +34,8 @@ _MOST_DIGITS = 20
 #: A line with nothing but white space, or a comment behind it, and a tab in it.
 _TABS = re.compile(r"(?m)^ *\t[ \t]*(?=#|$)")
 _IGNORE = "!ignore"
+#: Has the place of a key that is left out until its mapping is complete.
+_IGNORED = object()
 #: What may stand between values of JSON: white space, a byte order mark, a record separator.
 _BETWEEN = "\ufeff \t\r\n\x1e"
 _NEXT = re.compile(f"[{_BETWEEN}]*")
@@ -117,8 +119,6 @@ def _json_values(text: str, path: str) -> list[object] | None:
 class _YamlBuilder(Builder):
     """Builds what yaml-cpp and Envoy make of the same events."""
 
-    _ignored: set[tuple[int, int]] = field(default_factory=set)
-
     def take(self, event: Any) -> bool:
         """Take the next event; return False at the end of the first document."""
         return type(event) is not yaml.DocumentEndEvent and super().take(event)
@@ -127,8 +127,16 @@ class _YamlBuilder(Builder):
         """Take no notice of a tag."""
 
     def _take_key_tag(self, event: Any) -> None:
-        if event.tag == _IGNORE:
-            self._ignored.add((event.start_mark.line + 1, event.start_mark.column + 1))
+        if event.tag == _IGNORE and self._top.key is not None:
+            _, line, column = self._top.key
+            self._top.key = (_IGNORED, line, column)
+
+    def _close(self) -> None:
+        members: Any = self._top.node.members
+        if isinstance(members, dict):
+            members.pop(_IGNORED, None)
+            self._top.data.pop(_IGNORED, None)
+        super()._close()
 
     def _take_duplicate(self, event: object, key: str, first: int) -> None:
         """Let the last one count."""
@@ -144,11 +152,6 @@ class _YamlBuilder(Builder):
             return _BOOLS[text]
         return _integer(text) if _INTEGER.fullmatch(text) else text
 
-    def _put_member(self, data: dict[str, Any], key: tuple[str, int, int], value: Any) -> None:
-        name, *place = key
-        if tuple(place) not in self._ignored:
-            data[name] = value
-
 
 class _StreamBuilder(_YamlBuilder):
     """The same of all documents, as a list.
@@ -161,20 +164,18 @@ class _StreamBuilder(_YamlBuilder):
 
     def take(self, event: Any) -> bool:
         """Take the next event; return True."""
-        self._documents = 0
         return Builder.take(self, event)
 
+    def _takes_document(self, event: object) -> bool:
+        return True
+
     def _take_duplicate(self, event: object, key: str, first: int) -> None:
-        if len(self._stack) == 1:
+        if len(self._around) == 1:
             super(_YamlBuilder, self)._take_duplicate(event, key, first)
 
-    def _put(self, value: Any, node: Node) -> None:
-        if self._stack:
-            super()._put(value, node)
-            return
-        if self.root is None:
-            self.data, self.root = [], Node(1, 1)
-        self.data.append(value)
+    def found(self) -> tuple[Any, Node] | None:
+        """Return the data of all documents, None if there are none."""
+        return (self._top.data, Node(1, 1)) if self._top.data else None
 
 
 class _JsonBuilder(_YamlBuilder):

@@ -40,20 +40,23 @@ SCALAR_FIELDS = (
     "use_original_dst",
 )
 
-#: Paths of fields that hold a list of messages: `*` stands for each message of a list.
-_LISTS = (
-    ("admin", "socket_options"),
-    ("static_resources", "clusters"),
-    ("static_resources", "secrets"),
-    ("static_resources", "listeners"),
-    ("static_resources", "listeners", "*", "socket_options"),
-    ("static_resources", "listeners", "*", "listener_filters"),
-    ("static_resources", "listeners", "*", "filter_chains"),
-    ("static_resources", "listeners", "*", "filter_chains", "*", "filters"),
-    ("static_resources", "listeners", "*", "additional_addresses"),
-    ("static_resources", "listeners", "*", "additional_addresses", "*", "socket_options",
-     "socket_options"),
-)  # fmt: skip
+#: Fields of a message by their proto names: whether the field is a list, and the fields of what is
+#: in it, as far as one of them is a list.
+_Fields = Mapping[str, tuple[bool, "_Fields"]]
+_ONE, _MANY = False, True
+_OF_LISTENER: _Fields = {
+    "socket_options": (_MANY, {}),
+    "listener_filters": (_MANY, {}),
+    "filter_chains": (_MANY, {"filters": (_MANY, {})}),
+    "additional_addresses": (_MANY, {"socket_options": (_ONE, {"socket_options": (_MANY, {})})}),
+}
+_OF_BOOTSTRAP: _Fields = {
+    "admin": (_ONE, {"socket_options": (_MANY, {})}),
+    "static_resources": (
+        _ONE,
+        {"clusters": (_MANY, {}), "secrets": (_MANY, {}), "listeners": (_MANY, _OF_LISTENER)},
+    ),
+}
 
 #: absl::SimpleAtob
 _FLAGS = {
@@ -109,7 +112,7 @@ def static_listeners(config: object) -> dict[str, Any]:
     """
     static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
     given = {name for listener in static if (name := _own_name(listener))}
-    admin = {"admin"} if admin_address(config) is not None else set()
+    taken = {"admin"} if admin_address(config) is not None else set()
     found: dict[str, Any] = {}
     known: set[str] = set()
     for listener in static:
@@ -117,11 +120,13 @@ def static_listeners(config: object) -> dict[str, Any]:
         if own and own in known:
             continue
         known |= {own} if own else set()
-        name, number = _name(listener), 1
-        taken = admin | set(found) | (set() if own else given)
-        while (name if number == 1 else f"{name} #{number}") in taken:
+        first = name = _name(listener)
+        number = 1
+        while name in taken or (not own and name in given):
             number += 1
-        found[name if number == 1 else f"{name} #{number}"] = listener
+            name = f"{first} #{number}"
+        found[name] = listener
+        taken.add(name)
     return found
 
 
@@ -197,8 +202,11 @@ def _addresses(listener: object) -> tuple[Address, ...]:
 
 def _name(listener: object) -> str:
     """Return the name that a listener is given, else its first address."""
+    own = _own_name(listener)
+    if own:
+        return own
     addresses = _addresses(listener)
-    return _own_name(listener) or (str(addresses[0]) if addresses else "(unnamed)")
+    return str(addresses[0]) if addresses else "(unnamed)"
 
 
 def _own_name(listener: object) -> str:
@@ -277,7 +285,7 @@ def proto_field(mapping: object, field: str) -> Any:
         return None
     if field in mapping:
         return mapping[field]
-    return mapping.get(_json_name(field))
+    return mapping.get(_json_name(field)) if "_" in field else None
 
 
 @lru_cache(1024)
@@ -312,6 +320,11 @@ def proto_int(value: Any) -> int:
     return number
 
 
+def proto_names(fields: Iterable[str]) -> frozenset[str]:
+    """Return the proto names and the JSON names of fields, of which a message has either."""
+    return frozenset(name for field in fields for name in (field, _json_name(field)))
+
+
 @lru_cache(4096)
 def proto_name(key: str) -> str:
     """Return a field's proto name, of itself or of its JSON name: `api_config_source`."""
@@ -332,19 +345,18 @@ def with_lists(config: Any) -> Any:
     know. Of all that a config may hold, this is done of what decides about sockets and of what is
     in a list beside it.
     """
-    for path in _LISTS:
-        config = _with_list(config, path)
-    return config
+    return _with_lists(config, _OF_BOOTSTRAP)
 
 
-def _with_list(value: object, path: tuple[str, ...]) -> object:
-    if not path:
-        return [value] if isinstance(value, dict) else value
-    if path[0] == "*":
-        return [_with_list(one, path[1:]) for one in value] if isinstance(value, list) else value
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: _with_list(member, path[1:]) if proto_name(str(key)) == path[0] else member
-        for key, member in value.items()
-    }
+def _with_lists(message: Any, fields: _Fields) -> Any:
+    if not fields or not isinstance(message, dict):
+        return message
+    changed = {}
+    for key, value in message.items():
+        is_list, inside = fields.get(proto_name(str(key)), (None, {}))
+        if is_list and isinstance(value, (dict, list)):
+            elements = [value] if isinstance(value, dict) else value
+            changed[key] = [_with_lists(element, inside) for element in elements]
+        elif is_list is False:
+            changed[key] = _with_lists(value, inside)
+    return {**message, **changed}

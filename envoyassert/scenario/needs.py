@@ -183,7 +183,7 @@ def client_complaints(
     records = (*listeners, *changed)
     known = not discovers_listeners(config) or any(record.kind == "lds" for record in records)
     places = [*configured_places(records), *redirected_places(scenario.steps)]
-    names = {record.name for record in records}
+    names = dict.fromkeys(record.name for record in records)  # in the order of the config
     for path, selector in _selectors(scenario.steps):
         yield from _unmade(path, selector, [one.name for one in scenario.envoy.namespaces])
         try:

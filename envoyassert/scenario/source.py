@@ -56,6 +56,8 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _DECIMAL = re.compile(r"[-+]?[0-9]+")
 _OCTAL_OR_HEX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _REAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+#: Keys that are something else to YAML: a merge of mappings, and a key that was forgotten.
+_ODD_KEYS = ("<<", "")
 _NUMBER_STARTS = frozenset("+-.0123456789")
 
 
@@ -174,23 +176,27 @@ def parse_yaml(text: str, path: str, builder_class: type[Builder] | None = None)
         builder.problems.append(syntax_problem(error, text, path))
     except _BeyondReasonError:
         pass
-    if not builder.problems and builder.root is None:
-        builder.problems.append(Problem(path, 1, 1, "the file is empty"))
     if builder.problems:
         raise ScenarioError(builder.problems)
-    assert builder.root is not None
+    found = builder.found()
+    if found is None:
+        raise ScenarioError([Problem(path, 1, 1, "the file is empty")])
     # An escape may stand for any character.
     placeholders = "${" in text or "\\" in text
-    return Document(path, text, builder.data, builder.root, builder.has_nulls, placeholders)
+    return Document(path, text, *found, builder.has_nulls, placeholders)
 
 
 def _build(text: str, builder: Builder) -> None:
     """Give a builder the events of a text, as long as it takes any."""
     loader = _Loader(text)
     try:
-        following, take = loader.get_event, builder.take
-        while (event := following()) is not None and take(event):
-            pass
+        following, scalar, take = loader.get_event, builder.scalar, builder.take
+        while (event := following()) is not None:
+            # Half of all events are scalars.
+            if type(event) is ScalarEvent:
+                scalar(event)
+            elif not take(event):
+                break
     finally:
         loader.dispose()
 
@@ -199,16 +205,41 @@ class _BeyondReasonError(Exception):
     """The document is too deep or too large to go on; the problem is already recorded."""
 
 
-@dataclass(eq=False, repr=False)
-class _Open:
-    """A collection that is being read."""
+@dataclass(eq=False, repr=False, slots=True)
+class Open:
+    """A collection that is being read.
+
+    Args:
+        node: its place; its members become complete as they are read.
+        data: what was read of it.
+        awaits_key: whether it is a mapping, and a key comes next.
+        anchor: its anchor, None without one.
+        count_before: how many values there were before it, and it.
+        key: for a mapping the key whose value comes next, with line and column; else None.
+    """
 
     node: Node
     data: Any
-    anchor: str | None
-    count_before: int
-    # For a mapping: the key whose value comes next, None while a key is awaited.
-    key: tuple[str, int, int] | None = None
+    awaits_key: bool = False
+    anchor: str | None = None
+    count_before: int = 0
+    key: tuple[Any, int, int] | None = None
+
+    def put(self, value: Any, node: Node) -> None:
+        """Add a value, with its place."""
+        members: Any = self.node.members
+        if self.key is None:
+            self.data.append(value)
+            members.append(node)
+        else:
+            name, line, column = self.key
+            self.data[name] = value
+            members[name] = (line, column, node)
+            self.key, self.awaits_key = None, True
+
+
+def _no_documents() -> Open:
+    return Open(Node(1, 1, []), [])
 
 
 @dataclass(eq=False, repr=False)
@@ -219,33 +250,37 @@ class Builder:
 
     path: str
     problems: list[Problem] = field(default_factory=list)
-    data: Any = None
-    root: Node | None = None
     has_nulls: bool = False
-    _stack: list[_Open] = field(default_factory=list)
+    # The innermost collection that is open, and those around it. The outermost has the documents.
+    _top: Open = field(default_factory=_no_documents)
+    _around: list[Open] = field(default_factory=list)
     _anchors: dict[str, tuple[Any, Node, int] | None] = field(default_factory=dict)
     _count: int = 0
-    _documents: int = 0
+
+    def found(self) -> tuple[Any, Node] | None:
+        """Return the data with its place once all is read, None if there is none."""
+        members: Any = self._top.node.members
+        return (self._top.data[0], members[0]) if members else None
 
     def take(self, event: Any) -> bool:
-        """Take the next event; return False if what follows is not to be read."""
+        """Take the next event, no scalar; return False if what follows is not to be read."""
         kind = type(event)
-        if kind is ScalarEvent:
-            self._scalar(event)
-        elif kind is MappingStartEvent:
-            self._open(event, {}, {})
+        if kind is MappingStartEvent:
+            self._open(event, {}, {}, True)
         elif kind is SequenceStartEvent:
-            self._open(event, [], [])
+            self._open(event, [], [], False)
         elif kind is MappingEndEvent or kind is SequenceEndEvent:
             self._close()
         elif kind is yaml.AliasEvent:
             self._alias(event)
         elif kind is yaml.DocumentStartEvent:
-            self._documents += 1
-            if self._documents > 1:
-                self._complain(event, "a second document begins here", "one file, one document")
-                return False
+            return self._takes_document(event)
         return True
+
+    def _takes_document(self, event: object) -> bool:
+        if self._top.data:
+            self._complain(event, "a second document begins here", "one file, one document")
+        return not self._top.data
 
     def _complain(self, event: Any, message: str, remedy: str = "") -> None:
         mark = event.start_mark
@@ -257,42 +292,42 @@ class Builder:
             self._complain(event, f"more than {self.max_nodes} values, aliases counted in full")
             raise _BeyondReasonError
 
-    def _scalar(self, event: Any) -> None:
-        # Most events are scalars: what each of them needs is done here, and not by calls.
+    def scalar(self, event: Any) -> None:
+        """Take a scalar, which is the next event."""
+        # What most of them need is done here, and not by calls.
         self._count += 1
         if self._count > self.max_nodes:
             self._counted(event, 0)
-        top = self._stack[-1] if self._stack else None
-        if top is not None and top.key is None and type(top.data) is dict:
-            if event.tag is not None:
-                self._take_key_tag(event)
-            self._begin_member(event, event.value, top)
+        top, mark = self._top, event.start_mark
+        line, column = mark.line + 1, mark.column + 1
+        if top.awaits_key:
+            name = event.value
+            top.key, top.awaits_key = (name, line, column), False
+            if name in _ODD_KEYS or name in top.data or event.tag or event.anchor:
+                self._odd_key(event, top, name, Node(line, column))
             return
         if event.tag is not None:
             self._take_tag(event)
-        value = self._value(event)
-        mark = event.start_mark
-        node = Node(mark.line + 1, mark.column + 1)
+        value, node = self._value(event), Node(line, column)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, node, 1)
-        self._put(value, node)
+        top.put(value, node)
 
-    def _begin_member(self, event: Any, key: str, top: _Open) -> None:
-        mark = event.start_mark
-        top.key = (key, mark.line + 1, mark.column + 1)
+    def _odd_key(self, event: Any, top: Open, name: str, node: Node) -> None:
+        if event.tag is not None:
+            self._take_key_tag(event)
         if event.anchor is not None:
-            self._anchors[event.anchor] = (key, Node(mark.line + 1, mark.column + 1), 1)
-        if key == "<<" and event.implicit[0]:
+            self._anchors[event.anchor] = (name, node, 1)
+        if name == "<<" and event.implicit[0]:
             self._complain(event, "merge keys (<<) are not supported", "write the fields out")
-        elif not key and event.implicit[0]:
+        elif not name and event.implicit[0]:
             self._complain(event, "the key is missing before `:`")
-        elif key in top.data:
+        elif name in top.data:
             assert isinstance(top.node.members, dict)
-            self._take_duplicate(event, key, top.node.members[key][0])
+            self._take_duplicate(event, name, top.node.members[name][0])
 
     def _take_tag(self, event: Any) -> None:
-        if event.tag is not None:
-            self._complain(event, f"the tag {_tag(event)} is not supported", "leave it out")
+        self._complain(event, f"the tag {_tag(event)} is not supported", "leave it out")
 
     def _take_key_tag(self, event: object) -> None:
         self._take_tag(event)
@@ -305,11 +340,9 @@ class Builder:
         )
 
     def _value(self, event: Any) -> Any:
-        # implicit[0]: a plain scalar, one that was not quoted.
-        return self._resolve(event) if event.implicit[0] else event.value
-
-    def _resolve(self, event: Any) -> Any:
         text: str = event.value
+        if not event.implicit[0]:  # no plain scalar: it was quoted
+            return text
         if text in _WORDS:
             word = _WORDS[text]
             self.has_nulls = self.has_nulls or word is None
@@ -347,28 +380,30 @@ class Builder:
             self._complain(event, f"`{text}` is not a number that can be used", "quote it")
         return text
 
-    def _open(self, event: Any, data: Any, members: Any) -> None:
+    def _open(self, event: Any, data: Any, members: Any, is_mapping: bool) -> None:
         self._counted(event)
-        self._take_tag(event)
-        top = self._stack[-1] if self._stack else None
-        if top is not None and type(top.data) is dict and top.key is None:
+        if event.tag is not None:
+            self._take_tag(event)
+        if self._top.awaits_key:
             self._complain(event, "a key must be plain text, not a list or a mapping")
             raise _BeyondReasonError
-        if len(self._stack) == MAX_DEPTH:
+        if len(self._around) == MAX_DEPTH:
             self._complain(event, TOO_DEEP)
             raise _BeyondReasonError
         mark = event.start_mark
         if event.anchor is not None:
             self._anchors[event.anchor] = None  # known, but not complete
         node = Node(mark.line + 1, mark.column + 1, members)
-        self._stack.append(_Open(node, data, event.anchor, self._count))
+        self._around.append(self._top)
+        self._top = Open(node, data, is_mapping, event.anchor, self._count)
 
     def _close(self) -> None:
-        done = self._stack.pop()
+        done = self._top
         if done.anchor is not None:
             size = self._count - done.count_before + 1
             self._anchors[done.anchor] = (done.data, done.node, size)
-        self._put(done.data, done.node)
+        self._top = self._around.pop()
+        self._top.put(done.data, done.node)
 
     def _alias(self, event: Any) -> None:
         if event.anchor not in self._anchors:
@@ -380,31 +415,10 @@ class Builder:
             raise _BeyondReasonError
         value, node, size = known
         self._counted(event, size)
-        top = self._stack[-1]
-        if type(top.data) is dict and top.key is None:
+        if self._top.awaits_key:
             self._complain(event, "an alias cannot be a key", "write the key out")
             raise _BeyondReasonError
-        self._put(value, node)
-
-    def _put(self, value: Any, node: Node) -> None:
-        """Give a finished value to the collection it belongs to."""
-        if not self._stack:
-            self.data, self.root = value, node
-            return
-        top = self._stack[-1]
-        members: Any = top.node.members
-        if type(top.data) is list:
-            top.data.append(value)
-            members.append(node)
-            return
-        assert top.key is not None
-        key, line, column = top.key
-        top.key = None
-        self._put_member(top.data, (key, line, column), value)
-        members[key] = (line, column, node)
-
-    def _put_member(self, data: dict[str, Any], key: tuple[str, int, int], value: Any) -> None:
-        data[key[0]] = value
+        self._top.put(value, node)
 
 
 def _tag(event: Any) -> str:

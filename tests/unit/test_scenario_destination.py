@@ -239,6 +239,19 @@ def test_client_that_cannot_be_addressed_is_an_error_at_load(
     assert any(one.startswith(problem) for one in problems({"drain": {}, "load": load}))
 
 
+def test_listeners_are_named_in_the_order_of_the_config() -> None:
+    names = [f"{letter}_{number}" for number in range(4) for letter in "zyx"]
+    config = yaml.safe_load(CONFIG)["envoy"]["config"]
+    config["static_resources"]["listeners"] = [
+        {"name": name, "address": {"socket_address": {"address": HOSTS[0], "port_value": port}}}
+        for port, name in enumerate(names, PORT)
+    ]
+    data = yaml.safe_load(CONFIG) | {"steps": [connect(name="quite another")]}
+    data["envoy"]["config"] = config
+    with pytest.raises(ScenarioError, match=f"it has: {', '.join(names)}"):
+        expand(parse_scenario(yaml.safe_dump(data, sort_keys=False), Path("x.yaml")))
+
+
 def test_listener_that_comes_during_the_run_may_be_asked() -> None:
     place = {"socket_address": {"address": "127.0.0.1", "port_value": 7}}
     moved = {"static_resources": {"listeners": {"web": {"address": place}}}}

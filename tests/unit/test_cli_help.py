@@ -84,6 +84,13 @@ def test_option_is_spelled_in_the_same_way_by_every_command(name):
     assert not said & {"TEXT", "INTEGER", "FLOAT", "RANGE"}
 
 
+def test_table_of_the_readme_has_every_command():
+    text = (ROOT / "README.md").read_text().partition("\n## The command\n")[2].partition("\n## ")[0]
+    _, _, *rows = [line for line in text.splitlines() if line.startswith("|")]
+    found = {row.split("`")[1].split(" ")[0] for row in rows}
+    assert sorted(found) == sorted(command_line.COMMANDS)
+
+
 @pytest.mark.parametrize("name", command_line.COMMANDS)
 def test_shell_shows_of_a_command_what_its_help_begins_with(name):
     _, _, shown = command_line.COMMANDS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -10,11 +11,23 @@ import pytest
 
 from envoyassert.errors import MachineError
 from envoyassert.outputs import events
-from envoyassert.outputs.events import Event, Run, RunBegan, RunEnded, RunPlanned, SessionEnded
+from envoyassert.outputs.events import (
+    Event,
+    EvidenceKept,
+    Run,
+    RunBegan,
+    RunEnded,
+    RunJudged,
+    RunPlanned,
+    SessionEnded,
+)
+from envoyassert.outputs.junit_properties import JUnitProperties
 from envoyassert.outputs.output import Output, OutputRefusedError, Settings
 from envoyassert.outputs.registry import OUTPUTS, output_options
 from envoyassert.outputs.stream import Stream
-from envoyassert.report.parts import AskedPart, Location, ScenarioPart
+from envoyassert.pytest_plugin.session import LACKS, MACHINE_ERROR
+from envoyassert.pytest_plugin.source import PREFIX
+from envoyassert.report.parts import AskedPart, EnvoyPart, Location, ScenarioPart
 
 
 @dataclass
@@ -103,6 +116,42 @@ def test_every_event_has_a_method_of_an_output() -> None:
     declared = {kind.handler for kind in vars(events).values() if hasattr(kind, "handler")}
     assert found == declared
     assert all(hasattr(Output, handler) for handler in found)
+
+
+def test_page_of_results_has_every_property_of_a_test() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    table = text.partition("| property | what it is |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    documented = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    envoy = EnvoyPart(
+        version="1.40.0",
+        build_id="9e",
+        source="image x/y:z",
+        image_digest="sha256:1",
+        launcher="docker",
+        concurrency=2,
+    )
+    judged = RunJudged(
+        PLANNED.run,
+        "INCONCLUSIVE",
+        "INCONCLUSIVE",
+        "",
+        envoy,
+        "6.1",
+        "whole",
+        True,
+        stood_in=("a",),
+    )
+    kept = EvidenceKept(PLANNED.run, "trace.ndjson", "envoy.log")
+    stream = Stream([JUnitProperties()], Lines())
+    found = {
+        name: text
+        for event in (PLANNED, judged, kept, judged)
+        for name, text in stream.properties(event).items()
+    }
+    assert all(found.values())
+    written = {*(PREFIX + name for name in found), LACKS, MACHINE_ERROR}
+    assert sorted(documented) == sorted(written)
 
 
 def test_fault_of_an_output_is_printed_once_and_costs_no_other() -> None:

@@ -11,6 +11,7 @@ from envoyassert.addresses import Address
 from envoyassert.predict.effects import Fate, Kind, Way
 from envoyassert.report.github_text import inline
 from envoyassert.report.table import columns, count, wrapped
+from envoyassert.review.words import reason_words
 from envoyassert.transition.clients import Clients, Gap
 from envoyassert.transition.difference import Difference
 from envoyassert.transition.observed import (
@@ -27,7 +28,7 @@ _KINDS = {
     Kind.SAME: "stays as it is",
     Kind.ADDED: "new",
     Kind.REMOVED: "removed",
-    Kind.IN_PLACE: "updated in place: nothing happens to its sockets",
+    Kind.IN_PLACE: "updated in place: main copies descriptors, the workers keep theirs",
     Kind.FULL_KEPT: "replaced, on the same kernel sockets",
     Kind.FULL_NEW: "replaced, on new kernel sockets",
     Kind.DROPPED: "acknowledged and given up: it has no socket any more",
@@ -66,7 +67,7 @@ def report_lines(report: Report, old: str, new: str, *, everything: bool = False
     shown = [one for one in seen.listeners if everything or changes(one)]
     for listener in shown:
         lines += ["", *wrapped(f"{_title(listener)}: {_KINDS[listener.kind]}", "  ", "    ")]
-        lines += columns([*_rows(listener)], "    ")
+        lines += columns([*_rows(listener), *_of_model(report, listener)], "    ")
     if len(shown) < len(seen.listeners):
         left = count(len(seen.listeners) - len(shown), "listener")
         lines += ["", f"  {left}: nothing happened"]
@@ -137,6 +138,20 @@ def _rows(listener: ObservedListener) -> Iterator[tuple[str, str]]:
         yield "over the workers", "; ".join(words)
     if listener.balanced is False:
         yield "exact_balance", "is not in effect: the connections are not even"
+
+
+def _of_model(report: Report, listener: ObservedListener) -> Iterator[tuple[str, str]]:
+    """Yield what a run cannot show by itself: fields that Envoy acknowledges and takes no heed of.
+
+    What it does otherwise than the model says is said by itself.
+    """
+    change = report.change
+    if change is None or any(one.listener == listener.name for one in report.differences):
+        return
+    for one in change.listeners:
+        for reason in one.reasons if one.name == listener.name else ():
+            if words := reason_words(change, one, reason):
+                yield "by the model", f"{reason.field}: {words}"
 
 
 def _of_place(listener: ObservedListener, one: ObservedPlace) -> Iterator[tuple[str, str]]:

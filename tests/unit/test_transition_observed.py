@@ -10,7 +10,8 @@ import pytest
 
 from envoyassert.addresses import Address
 from envoyassert.naming import ListenerRecord
-from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange, Way
+from envoyassert.predict.change import predict_change
+from envoyassert.predict.effects import Change, Fate, Kind, ListenerChange, Side, Way
 from envoyassert.testing import TraceBuilder
 from envoyassert.trace import ConnectionAttempt, Outcome, Trace, UpdateResult
 from envoyassert.transition.clients import Clients, Gap, clients_of, gap_of
@@ -183,6 +184,37 @@ def test_address_that_new_has_no_more_may_refuse() -> None:
     (row,) = [one for one in markdown_lines([report], "a", "b") if one.startswith("| push")]
     assert row.split(" | ")[6] == "0, and 2 where it is gone"
     assert transitions_json([report], "a", "b")["transitions"][0]["listeners"][0]["gone"] == 2
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_what_a_push_acknowledges_and_takes_no_heed_of_is_said(removed: bool) -> None:
+    push = Push()
+    for fd in push.first:
+        push.trace.dup(push.trace.main, fd)
+    listener = {
+        "name": "ingress",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 15006}},
+        "filter_chains": [{"filters": []}],
+    }
+    exact = {**listener, "connection_balance_config": {"exact_balance": {}}}
+    old, new = (exact, listener) if removed else (listener, exact)
+    sides = [Side({"static_resources": {"listeners": [one]}}, None, 2) for one in (old, new)]
+    change = predict_change(*sides, Way.PUSH, version="1.40.0")
+    report = Report(observed_of(transition(), push.done(attempt(1)), None), change)
+    assert report.differences == ()
+    text = " ".join(" ".join(report_lines(report, "old", "new")).split())
+    assert "updated in place: main copies descriptors, the workers keep theirs" in text
+    assert "nothing happens" not in text
+    assert (
+        "by the model connection_balance_config.exact_balance: acknowledged, and without effect: "
+        "main calls dup() on every socket"
+    ) in text
+    # Where the run shows something else, the model is held against it and not quoted.
+    (wrong,) = change.listeners
+    other = dataclasses.replace(change, listeners=(dataclasses.replace(wrong, kept=1),))
+    lines = report_lines(Report(report.observed, other), "old", "new")
+    assert any("differs from the model" in line for line in lines)
+    assert not any("by the model" in line for line in lines)
 
 
 def test_lost_events_are_said_and_never_taken_for_no_loss() -> None:

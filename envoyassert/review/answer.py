@@ -133,9 +133,15 @@ class Answer:
     @property
     def basis(self) -> str:
         """By what is predicted, and whether anything was run."""
-        version = self.changes[0].version
-        of = f"Envoy {version}" if version else f"Envoy {FIRST} to {LAST}"
-        return f"by the model of {of}; {self.ran}"
+        change = self.changes[0]
+        measured = f"Envoy {FIRST} to {LAST}"
+        if "version" in change.unknown:
+            which = (
+                f"for Envoy {change.version}, which was not measured: by the model of {measured}"
+            )
+        else:
+            which = f"by the model of {f'Envoy {change.version}' if change.version else measured}"
+        return f"{which}; {self.ran}"
 
     def listeners(self) -> Iterator[Shown]:
         """Yield the listeners that are shown, in the order of the configs."""

@@ -559,6 +559,22 @@ def test_where_nothing_can_be_run_the_model_answers_and_says_why(cli, write, mon
     assert "only a run can show: " in done.out
 
 
+@pytest.mark.parametrize("version, is_measured", [("1.20.0", False), ("1.40.0", True)])
+@pytest.mark.parametrize("form", ["text", "markdown", "html"])
+def test_version_that_was_not_measured_is_said_first(
+    cli, write, tmp_path, monkeypatch, form, version, is_measured
+):
+    monkeypatch.setattr(command, "_why_not", lambda: "that needs root")
+    sides = write("old.yaml", listener()), write("new.yaml", listener(stat_prefix="x"))
+    done = cli(*sides, "--envoy", version, "--format", form)
+    assert (done.code, done.err) == (1, "")
+    known = f"by the model of Envoy {version}; nothing was run"
+    other = f"for Envoy {version}, which was not measured: by the model of Envoy 1.36 to 1.40; "
+    assert (known in done.out) is is_measured
+    assert (other in done.out) is not is_measured
+    assert done.out.index(known if is_measured else other) < done.out.index("ingress")
+
+
 def test_an_answer_loads_nothing_that_runs_judges_or_reports(write):
     """It is to be there in half a second, from the command line."""
     old = write("old.yaml", listener())

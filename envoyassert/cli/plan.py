@@ -154,15 +154,17 @@ def plan(
             return form.give(None, Compared(read_both(inputs), names, expect))
         taken = Taken(changes, concurrency, envoy or "", which, dump, pod, stand_in, untrusted)
         if transition:
-            refuse_beside("--transition", "traces", "expect", "model", "must_run", "ways", "target")
+            refuse_beside("--transition", "traces", "expect", "model", "must_run", "ways")
             if output in PLAN_FORMATS:
-                raise click.UsageError("--transition has no page: say --format markdown")
+                raise click.UsageError(
+                    f"--format {output} has nothing of --transition: say text, json or markdown"
+                )
             refuse_launcher(launcher)
             need_linux()
             from envoyassert.cli.plan_run import plans_of
 
             plans = plans_of(taken, inputs)
-            return try_transitions(plans, transition, names, output, everything=everything)
+            return try_transitions(plans, transition, names, output, target, everything=everything)
         asked = _Asked(inputs, names, taken, ways, everything)
         must = must_run or expect is not None
         why_not = "" if must or model else _why_not()

@@ -8,7 +8,9 @@ import click
 
 from envoyassert.cli.exits import TROUBLE
 from envoyassert.cli.output import say, say_json
+from envoyassert.cli.pictures import deliver
 from envoyassert.predict.effects import Way
+from envoyassert.shown import joined
 
 if TYPE_CHECKING:
     from envoyassert.probe import Probe
@@ -53,26 +55,31 @@ def try_transitions(
     wanted: str,
     names: tuple[str, str],
     output: str,
+    target: str | None = None,
     *,
     everything: bool = False,
 ) -> int:
-    """Change OLD to NEW in each wanted way, print what happened, and return the exit code.
+    """Change OLD to NEW in each wanted way, say what happened, and return the exit code.
 
     Args:
         plans: OLD and NEW.
         wanted: the value of `--transition`.
         names: of OLD and NEW.
         output: `text`, `markdown` or `json`.
+        target: the file to write Markdown into, None for the standard output.
         everything: whether listeners to which nothing happens are shown too.
 
     Raises:
-        EnvoyAssertError: it cannot be run on this machine.
+        EnvoyAssertError: it cannot be run on this machine, or the file cannot be written.
     """
     from envoyassert.launch.sweep import sweep
+    from envoyassert.output_file import check_output
     from envoyassert.probe import Probe
     from envoyassert.transition import text
     from envoyassert.transition.outcome import result_of
 
+    if target is not None:
+        check_output(target)
     sweep()
     reports = []
     with Probe.load() as probe:
@@ -85,7 +92,7 @@ def try_transitions(
     if output == "json":
         say_json(text.transitions_json(reports, *names))
     if output == "markdown":
-        say(*text.markdown_lines(reports, *names))
+        deliver(joined(text.markdown_lines(reports, *names)), target)
     return CODES[result_of(reports)]
 
 

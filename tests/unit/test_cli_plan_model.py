@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -19,6 +20,8 @@ import yaml
 from envoyassert.cli import plan as command
 from envoyassert.predict.effects import Fate, Gap, Kind, Topic, Way, Why
 from envoyassert.review.markdown import folded
+from envoyassert.transition.observed import Observed
+from envoyassert.transition.outcome import Report
 from tests.unit.cli_words import run_cli
 
 Written = Callable[..., Path]
@@ -549,6 +552,38 @@ def test_options_that_exclude_each_other_are_refused(cli, write, arguments, mess
     done = cli(old, old, *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+@pytest.fixture
+def without_a_run(monkeypatch):
+    """Have a change that was made without an Envoy: nothing happened to any listener."""
+    monkeypatch.setattr("envoyassert.launch.sweep.sweep", lambda: None)
+    monkeypatch.setattr("envoyassert.probe.Probe.load", contextlib.nullcontext)
+    monkeypatch.setattr(command, "need_linux", lambda: None)
+    report = Report(Observed(Way.PUSH, "1.40.0", (2, 2), (), "ack"))
+    monkeypatch.setattr("envoyassert.cli.transition.try_transition", lambda *_: report)
+
+
+@pytest.mark.usefixtures("without_a_run")
+def test_change_that_was_made_is_printed_or_written_in_every_format_but_a_page(cli, write):
+    sides = write("old.yaml", listener()), write("new.yaml", listener())
+    words = (*sides, "--transition", "push")
+    assert cli(*words).out.startswith("push: old.yaml -> new.yaml: Envoy 1.40.0, 2 workers\n")
+    assert json.loads(cli(*words, "--format", "json").out)["format"] == "envoyassert-transition/1"
+    printed = cli(*words, "--format", "markdown")
+    assert printed.out.startswith("### old.yaml → new.yaml, tried on Envoy\n")
+    written = cli(*words, "--format", "markdown", "-o", "said.md")
+    assert (written.code, written.out, written.err) == (0, "", "")
+    assert Path("said.md").read_text() == printed.out
+    Path("link").symlink_to("said.md")
+    assert "link" in cli(*words, "--format", "markdown", "-o", "link").err
+    for more in ((), ("-o", "page.html")):
+        refused = cli(*words, "--format", "html", *more)
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err.endswith(
+            "\nError: --format html has nothing of --transition: say text, json or markdown\n"
+        )
+    assert not Path("page.html").exists()
 
 
 def test_where_nothing_can_be_run_the_model_answers_and_says_why(cli, write, monkeypatch):

@@ -198,8 +198,10 @@ def test_what_a_push_acknowledges_and_takes_no_heed_of_is_said(removed: bool) ->
     }
     exact = {**listener, "connection_balance_config": {"exact_balance": {}}}
     old, new = (exact, listener) if removed else (listener, exact)
-    sides = [Side({"static_resources": {"listeners": [one]}}, None, 2) for one in (old, new)]
-    change = predict_change(*sides, Way.PUSH, version="1.40.0")
+    before, after = (
+        Side({"static_resources": {"listeners": [one]}}, None, 2) for one in (old, new)
+    )
+    change = predict_change(before, after, Way.PUSH, version="1.40.0")
     report = Report(observed_of(transition(), push.done(attempt(1)), None), change)
     assert report.differences == ()
     text = " ".join(" ".join(report_lines(report, "old", "new")).split())

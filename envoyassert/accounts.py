@@ -254,6 +254,14 @@ class Witness:
 
     __repr__ = brief_repr
 
+    @property
+    def envoy_answer(self) -> EnvoyAccount | None:
+        """What Envoy says, with its list of listeners; None if it was not asked, or gave no answer.
+
+        A list that could not be had is no evidence of anything, an empty one is.
+        """
+        return None if self.envoy is None or self.envoy.error else self.envoy
+
 
 @dataclass
 class SecondWitness:

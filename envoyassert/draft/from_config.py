@@ -63,7 +63,8 @@ def _notes(config: dict[str, object], found: Prediction) -> Iterator[str]:
     static = items_of(proto_field(proto_field(config, "static_resources"), "listeners"))
     ignored = len(static) - len(static_listeners(config))
     if ignored:
-        yield f"{ignored} of the listeners have the name of one before: Envoy ignores them"
+        have, them = ("has", "it") if ignored == 1 else ("have", "them")
+        yield f"{ignored} of the listeners {have} the name of one before: Envoy ignores {them}"
     for one in found.unknown:
         if one.fact == LISTENERS and not one.listener:
             yield f"{one.why}: draft from a trace to have them"

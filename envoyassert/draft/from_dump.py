@@ -10,6 +10,7 @@ from envoyassert.draft.expected import DraftError
 from envoyassert.draft.stand_in import bootstrap_with, serving, stand_in_note
 from envoyassert.predict.deciding import OF_LISTENER
 from envoyassert.predict.dumped import Dumped
+from envoyassert.report.table import count
 from envoyassert.scenario.listeners import (
     address_of,
     asks_for_sockets,
@@ -111,7 +112,9 @@ def served_by_dump(dump: Dumped, bootstrap: Any) -> tuple[Listeners, list[str]]:
         raise _nothing("listener from a control plane", notes)
     named = static_listeners({"static_resources": {"listeners": kept}})
     if len(named) < len(kept):
-        notes.append(f"{len(kept) - len(named)} listeners with the name of one before are left out")
+        again = len(kept) - len(named)
+        are = "is" if again == 1 else "are"
+        notes.append(f"{count(again, 'listener')} with the name of one before {are} left out")
     return [{**one, "name": name} for name, one in named.items()], notes
 
 
@@ -188,7 +191,8 @@ def _stood_in(listeners: Listeners, dump: Dumped) -> tuple[Listeners, list[str]]
         # That they have no socket is what there is to expect.
         kept, originals, by_protocol = silent, of_silent, {"TCP": []}
     if virtual := len(listeners) - len(kept) - sum(map(len, refused.values())):
-        notes.append(f"{virtual} listeners without a socket of their own are left out")
+        own, are = ("its", "is") if virtual == 1 else ("their", "are")
+        notes.append(f"{count(virtual, 'listener')} without a socket of {own} own {are} left out")
     notes += _notes_on_balancers(originals)
     left_out = _left_out(originals, dump.others)
     if kept:

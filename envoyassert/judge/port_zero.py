@@ -153,9 +153,9 @@ class _Shared:
         ]
         self._asked = sorted(asked, key=lambda one: one.event.ts_ns)
         self._accounts = [
-            _Listed(witness.pid, witness.envoy)
+            _Listed(witness.pid, answer)
             for witness in graph.accounts
-            if witness.envoy is not None and not witness.envoy.error
+            if (answer := witness.envoy_answer) is not None
         ]
         self._accounts.sort(key=lambda one: one.begun_ns)
         known = [*(one for phase in graph.phases for one in phase.listeners or ()), *listeners]

@@ -66,7 +66,7 @@ class Owned:
         found = self._sockets_of(mine, tuple(fixed), self._graph)
         if mine.addresses == record.addresses:
             return found
-        if any(one.envoy is not None and not one.envoy.error for one in self._graph.accounts):
+        if any(one.envoy_answer is not None for one in self._graph.accounts):
             zero = tuple(map(_at_zero, self._transition.new))
             shown = self._sockets_of(_at_zero(record), zero, self._graph)
             if shown := [one for one in shown if one.number in self.listening]:

@@ -144,7 +144,7 @@ def test_draft_of_a_sidecars_dump_keeps_what_makes_sockets(cli, tmp_path):
     (tmp_path / "dump.json").write_text(dump(inbound, virtual))
     assert cli("draft", "dump.json", "-o", "sidecar.yaml")[0] == 0
     text = (tmp_path / "sidecar.yaml").read_text()
-    assert "# Note: 1 listeners without a socket of their own are left out." in text
+    assert "# Note: 1 listener without a socket of its own is left out." in text
     ports = [item["listener"]["port"] for item in yaml.safe_load(text)["expect"][:-2]]
     assert ports == [15000, 15090, 15006]
     stand_in = yaml.safe_load((tmp_path / "sidecar.envoy.yaml").read_text())
@@ -230,7 +230,7 @@ def test_draft_of_a_dump_stands_in_for_udp_and_quic(cli, tmp_path):
     assert cli("draft", "dump.json", "-o", "sidecar.yaml")[0] == 0
     text = (tmp_path / "sidecar.yaml").read_text()
     assert "datagrams go to a cluster without members, QUIC has a made certificate (web)" in text
-    assert "# Note: 1 listeners without a socket of their own are left out." in text
+    assert "# Note: 1 listener without a socket of its own is left out." in text
     items = yaml.safe_load(text)["expect"]
     assert [i["listener"]["port"] for i in items if "listener" in i] == [15000, 15090, 5353, 443]
     static = yaml.safe_load((tmp_path / "sidecar.envoy.yaml").read_text())["static_resources"]

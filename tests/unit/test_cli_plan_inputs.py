@@ -135,7 +135,7 @@ def test_plan_says_of_a_file_once_what_a_draft_notes(capsys, file, monkeypatch):
     monkeypatch.setattr(plan_run, "run_both", run_both)
     with pytest.raises(StartedError):
         command.plan.main([str(path), str(path), "--run"], standalone_mode=False)
-    note = "envoy.yaml: 1 of the listeners have the name of one before: Envoy ignores them\n"
+    note = "envoy.yaml: 1 of the listeners has the name of one before: Envoy ignores it\n"
     assert capsys.readouterr().err == note  # and nothing of expectations, which it has not
 
 

@@ -235,7 +235,7 @@ def test_of_two_static_listeners_with_one_name_the_first_counts() -> None:
     twins = [{"name": "a", "address": place(port=port)} for port in (1, 2)]
     found = drafted(*twins)
     assert [one.address.port for one in found.sets] == [1]
-    assert found.notes == ("1 of the listeners have the name of one before: Envoy ignores them",)
+    assert found.notes == ("1 of the listeners has the name of one before: Envoy ignores it",)
 
 
 @pytest.mark.parametrize("lds", [False, True])

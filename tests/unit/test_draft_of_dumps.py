@@ -375,7 +375,7 @@ def test_address_that_envoy_does_not_take_is_said(drafted, cli, tmp_path):
     )
     (tmp_path / "dump.json").write_text(json.dumps([named, listener(82, "v", bind_to_port=False)]))
     said = cli("draft", "dump.json").err
-    assert "(an address that Envoy does not take, left out: web (web.test:81); 1 listeners" in said
+    assert "(an address that Envoy does not take, left out: web (web.test:81); 1 listener " in said
 
 
 @pytest.mark.parametrize("port", [65536, 2**31, -1, 1e300])

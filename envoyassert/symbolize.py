@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envoyassert.events import Event
+from envoyassert.launch.kept import is_settled
 from envoyassert.launch.kept_symbols import NotedFile, identity
 from envoyassert.symbols import IN_LIBRARY, ObjectFile, Symbols, split_frame
 
@@ -287,8 +288,10 @@ def _build_id(path: Path) -> str:
     if noted.build_id is None:
         from envoyassert.launch.elf import read_build_id
 
+        settled = is_settled(status)
         noted.build_id = read_build_id(path)
-        noted.keep()
+        if settled:
+            noted.keep()
     return noted.build_id
 
 
@@ -412,14 +415,16 @@ def _named(
         OSError: one of them cannot be read.
     """
     debug = find_debug_file(build_id, debug_dirs)
-    file = identity(path.stat())
-    noted = NotedFile(file, "" if debug is None else identity(debug.stat()))
+    states = [file.stat() for file in (path, debug) if file is not None]
+    settled = all(map(is_settled, states))
+    noted = NotedFile(identity(states[0]), "".join(map(identity, states[1:])))
     if not noted.has(asked):
-        symbols, noted.whole = _symbols(file, path, debug)
+        symbols, noted.whole = _symbols(tuple(map(identity, states)), path, debug)
         for offset, with_callee in asked.items():
             callee = symbols.callee_at(path, offset) if with_callee else None
             noted.add(offset, symbols.name_at(offset), callee)
-        noted.keep()
+        if settled:
+            noted.keep()
     return {offset: noted.names(offset) for offset in asked}, noted.whole
 
 
@@ -427,14 +432,19 @@ def _named(
 _KNOWN_FILES = 16
 
 
-def _symbols(file: str, path: Path, debug: Path | None) -> tuple[ObjectSymbols, bool]:
-    """Return the functions of a file, and whether these are all of them."""
-    key = (file, debug)
-    if key not in _known:
+def _symbols(states: tuple[str, ...], path: Path, debug: Path | None) -> tuple[ObjectSymbols, bool]:
+    """Return the functions of a file, and whether these are all of them.
+
+    Args:
+        states: the `identity` of the file, and of its debug file if it has one.
+        path: the file.
+        debug: its debug file.
+    """
+    if states not in _known:
         if len(_known) >= _KNOWN_FILES:
             _known.pop(next(iter(_known)))
-        _known[key] = read_symbols(path, debug)
-    return _known[key]
+        _known[states] = read_symbols(path, debug)
+    return _known[states]
 
 
-_known: dict[tuple[str, Path | None], tuple[ObjectSymbols, bool]] = {}
+_known: dict[tuple[str, ...], tuple[ObjectSymbols, bool]] = {}

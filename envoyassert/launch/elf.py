@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.notes import iter_notes
 
-from envoyassert.launch.kept import state_of
+from envoyassert.launch.kept import is_settled, state_of
 
 #: Note segments are some hundred bytes; a larger one is a damaged file.
 _LARGEST_SEGMENT = 1 << 20
@@ -97,8 +96,6 @@ def parse_interpreter(file: BinaryIO) -> str:
 
 #: Files whose build id is remembered; a session runs the same few again and again.
 _KNOWN_FILES = 256
-#: A file that changed so few seconds ago may change again within the same tick of its clock.
-_SETTLED_S = 2.0
 _known: dict[tuple[int, ...], str] = {}
 
 
@@ -115,7 +112,7 @@ def read_build_id(path: str | Path) -> str:
         return ""  # a traced process may name anything, and to open a FIFO may wait for ever
     with Path(path).open("rb") as file:
         opened = os.fstat(file.fileno())
-        state = state_of(opened)
+        state, settled = state_of(opened), is_settled(opened)
         known = _known.get(state)
         if known is not None:
             return known
@@ -123,7 +120,7 @@ def read_build_id(path: str | Path) -> str:
             build_id = parse_build_id(file)
         except NotAnExecutableError:
             build_id = ""
-    if time.time() - opened.st_ctime > _SETTLED_S:
+    if settled:
         if len(_known) >= _KNOWN_FILES:
             _known.pop(next(iter(_known)))
         _known[state] = build_id

@@ -16,6 +16,8 @@ from pathlib import Path
 
 #: A file that is being written and is older was left by a process that was killed.
 _ABANDONED_S = 60
+#: A file that changed so few seconds ago may change again within the same tick of its clock.
+_SETTLED_S = 2.0
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -31,6 +33,11 @@ def cache_dir() -> Path:
 def state_of(file: os.stat_result) -> tuple[int, ...]:
     """Return what a file is known by: device, inode, size, and times, that of its inode too."""
     return file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns
+
+
+def is_settled(file: os.stat_result) -> bool:
+    """Return whether a file that changes from now on gets another state."""
+    return time.time() - file.st_ctime > _SETTLED_S
 
 
 class Kept:

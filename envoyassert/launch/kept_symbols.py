@@ -2,7 +2,8 @@
 
 A note is of a file by its identity: device, inode, size and times. The time of the last change of
 the inode is among them, which no program sets to another time. So a file that was changed or
-replaced has no note, whatever its name and its build id.
+replaced has no note, whatever its name and its build id. Whoever reads one that changed just now
+keeps nothing of it: it may change again without another time.
 """
 
 from __future__ import annotations

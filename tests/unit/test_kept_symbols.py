@@ -6,10 +6,12 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from envoyassert import symbolize
+from envoyassert.launch import kept
 from envoyassert.launch.kept_symbols import NotedFile, identity
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads an ELF executable")
@@ -20,6 +22,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "cache"
     monkeypatch.setenv("ENVOYASSERT_CACHE", str(directory))
     monkeypatch.setattr(symbolize, "_known", {})
+    # Of a file that was just made nothing is kept.
+    monkeypatch.setattr(kept, "_SETTLED_S", -1.0)
     return directory
 
 
@@ -80,6 +84,21 @@ def test_a_file_that_was_changed_is_read_again(
         read(program, {0x1000: False})
 
 
+def test_of_a_file_that_may_change_within_the_same_tick_nothing_is_kept(
+    program: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_SETTLED_S", 2.0)
+    assert symbolize._build_id(program)
+    read(program, {0x1000: True})
+    assert not (cache / "symbols").exists()
+
+    (debug := program.with_name("debug")).write_bytes(program.read_bytes())
+    monkeypatch.setattr(symbolize, "is_settled", lambda file: file.st_ino != debug.stat().st_ino)
+    monkeypatch.setattr(symbolize, "find_debug_file", lambda *_: debug)
+    read(program, {0x1000: True})
+    assert not (cache / "symbols").exists()
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"functions": 1}', b"\xff"])
 def test_a_damaged_note_is_none(cache: Path, damage: bytes) -> None:
     noted = NotedFile("a file")
@@ -112,3 +131,19 @@ def test_a_debug_file_that_appears_counts(program: Path) -> None:
 
     assert NotedFile(file, "").has({1: False})
     assert not NotedFile(file, "another").has({1: False})
+
+
+def test_a_debug_file_that_was_replaced_is_read_again(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    debug = program.with_name("debug")
+    monkeypatch.setattr(symbolize, "find_debug_file", lambda *_: debug)
+
+    def symbols(_: Path, separate: Path) -> object:
+        name = separate.read_text()
+        return SimpleNamespace(name_at=lambda _: name), True
+
+    monkeypatch.setattr(symbolize, "read_symbols", symbols)
+    for name in ("first", "the second"):
+        debug.write_text(name)
+        assert read(program, {1: False}) == ({1: (name, "")}, True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from envoyassert.launch import elf as elf_module
+from envoyassert.launch import kept
 from envoyassert.launch.elf import (
     NotAnExecutableError,
     parse_build_id,
@@ -131,7 +132,7 @@ def test_build_id_of_a_file_that_may_change_within_the_same_tick_is_not_kept(mon
 
 def test_as_many_build_ids_are_kept_as_a_session_needs(monkeypatch, tmp_path):
     monkeypatch.setattr(elf_module, "_known", {})
-    monkeypatch.setattr(elf_module, "_SETTLED_S", -1.0)
+    monkeypatch.setattr(kept, "_SETTLED_S", -1.0)
     for number in range(elf_module._KNOWN_FILES + 5):
         (tmp_path / str(number)).touch()
         read_build_id(tmp_path / str(number))

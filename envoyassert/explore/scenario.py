@@ -158,9 +158,6 @@ class _State:
                 self._open.add(one.name)
             if one.made:
                 self._replaced.add(one.name)
-                if any(place.port == 0 for place in (*one.before, *one.after)):
-                    # The first socket that asked for the address is the one that is meant.
-                    self._open.add(one.name)
             drained = one.name in self._draining
             if one.left:
                 self._draining.add(one.name)

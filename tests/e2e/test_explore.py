@@ -192,6 +192,25 @@ def test_the_model_of_change_is_held_against_pushes(probe):
     assert try_case(refused, VERSION, probe).outcome is Outcome.AGREES
 
 
+@pytest.mark.parametrize("version", [OLD, VERSION])
+def test_sockets_on_port_0_that_a_push_binds_are_those_of_their_listener(version, probe):
+    """Several ask for a port at one address: Envoy's list shows which socket is whose."""
+    place = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}}
+    one, two, three = ({**listener(number), **place} for number in range(3))
+    several = {**three, "additional_addresses": [place, place]}
+    case = served(
+        [one, two],
+        [{**one, "freebind": True}, two],
+        [{**one, "freebind": True}, {**two, "freebind": True}, several],
+        [two, {**several, "freebind": True}],
+        [{**listener(), "freebind": True}, several],
+        Step("restart"),
+    )
+    tried = try_case(case, version, probe)
+    assert tried.outcome is Outcome.AGREES, (tried.said, tried.differences)
+    assert tried.declined == 0
+
+
 def test_a_restart_is_as_a_start_and_a_later_push_as_one_after_it(probe):
     case = served(
         [listener()],

@@ -337,6 +337,24 @@ def test_options_are_asked_of_sockets_that_were_not_replaced():
     assert "options" not in new
 
 
+@pytest.mark.parametrize("port", [10000, 0])
+def test_listener_that_a_push_binds_again_is_asked_about_whoever_chose_its_port(port):
+    """Which of several sockets of port 0 is whose, Envoy's list shows at the end of each step."""
+    place = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
+    forms = ({**listener(**fields), **place} for fields in ({}, {"freebind": True}, {}))
+    first, *later = ([form] for form in forms)
+    case = replace(pushed_case(first, []), steps=tuple(Step("push", tuple(one)) for one in later))
+    text = scenario_text(case, VERSION)
+    parse_scenario(text, Path("explored.yaml"))
+    mine = [one for one in yaml.safe_load(text)["expect"] if "listener" in one]
+    for phase in ("push_1", "push_2"):
+        made = [one["bound"] for one in mine if one.get("during") == phase]
+        assert made == [{"times": 2}]
+        at_end = [one for one in mine if one.get("at_end_of") == phase]
+        (live,) = [one["sockets"] for one in at_end if one["listener"].get("port") == port]
+        assert live == {"live": 2}
+
+
 def test_what_is_removed_has_no_socket_any_more():
     items = items_of(pushed_case([listener()], []))
     assert {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from envoyassert.predict.sockets import SocketSet
+from envoyassert.predict.sockets import ONLY_V6, SocketSet
 
 
 def one_conflicts(one: SocketSet) -> Callable[[SocketSet], bool]:
@@ -21,6 +21,14 @@ def one_conflicts(one: SocketSet) -> Callable[[SocketSet], bool]:
         return overlap(one, other) and not shared and not (shares_port(one) and shares_port(other))
 
     return conflicts
+
+
+def is_never_bound(one: SocketSet) -> bool:
+    """Return whether the kernel refuses an address whatever else is bound (EINVAL).
+
+    It maps one of IPv4, and the socket takes IPv6 alone (Linux, inet6_bind; seen on 6.18).
+    """
+    return one.address.unmapped != one.address and ONLY_V6 in one.options
 
 
 def conflicts_within(sets: Sequence[SocketSet]) -> Iterator[SocketSet]:

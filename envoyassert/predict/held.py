@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from envoyassert.addresses import Address
-from envoyassert.predict.conflicts import conflicts_within, one_conflicts
+from envoyassert.predict.conflicts import conflicts_within, is_never_bound, one_conflicts
 from envoyassert.predict.fields import normal, options_of_sockets
 from envoyassert.predict.refusals import is_datagram, place_key, places_of, reuses_port, text_of
 from envoyassert.predict.sockets import SocketSet
@@ -148,7 +148,7 @@ def unnamed_options(sets: Iterable[SocketSet]) -> set[tuple[str, int]]:
 
 
 def taken(sets: Sequence[SocketSet], others: Iterable[SocketSet]) -> Iterator[str]:
-    """Yield what Envoy says of addresses that it cannot bind beside sockets that are open.
+    """Yield what Envoy says of addresses that it cannot bind: beside open sockets, or at all.
 
     Args:
         sets: what is to be bound.
@@ -158,3 +158,5 @@ def taken(sets: Sequence[SocketSet], others: Iterable[SocketSet]) -> Iterator[st
     conflicting = [one for one in sets if any(map(one_conflicts(one), there))]
     for one in (*conflicting, *conflicts_within(sets)):
         yield f"cannot bind '{text_of(one.address)}': Address already in use"
+    for one in filter(is_never_bound, sets):
+        yield f"cannot bind '{text_of(one.address)}': Invalid argument"

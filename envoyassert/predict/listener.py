@@ -12,7 +12,7 @@ from dataclasses import replace
 from envoyassert.addresses import Address
 from envoyassert.predict.options import options_of
 from envoyassert.predict.socket_options import not_listening
-from envoyassert.predict.sockets import SocketOption, SocketSet
+from envoyassert.predict.sockets import ONLY_V6, SocketOption, SocketSet
 from envoyassert.scenario.listeners import (
     address_of,
     items_of,
@@ -63,7 +63,7 @@ def sets_of(name: str, listener: object, workers: int) -> Iterator[SocketSet]:
         exact = proto_field(balance, "cpu_locality_balance") is None or not (
             reuse or protocol == "UNIX"
         )
-        mapped = address.port == 0 and address.unmapped != address
+        mapped = address.port == 0 and address.unmapped != address and ONLY_V6 not in options
         late = any(o.phase == "bound" and o.level == "IPPROTO_IPV6" for o in options)
         if mapped and (sockets > 1 or protocol == "UDP" or late):
             # The first socket is bound to the mapped address, and the options that it gets then,

@@ -7,11 +7,12 @@ its system calls as recorded on 1.36.4 and 1.40.0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from envoyassert.addresses import Address
 from envoyassert.predict.socket_options import socket_options_of
-from envoyassert.predict.sockets import SocketOption
+from envoyassert.predict.sockets import ONLY_V6, SocketOption
 from envoyassert.scenario.listeners import proto_field, proto_flag, proto_int
 
 _KEEPALIVE = (
@@ -107,8 +108,7 @@ def v6only(address: Address, place: object) -> Iterator[SocketOption]:
         place: that address in Envoy's config.
     """
     if address.family == "AF_INET6":
-        only = 0 if _is_compatible(place) else 1
-        yield SocketOption("IPPROTO_IPV6", "IPV6_V6ONLY", only, "before_bind")
+        yield replace(ONLY_V6, value=0) if _is_compatible(place) else ONLY_V6
 
 
 def _is_compatible(place: object) -> bool:

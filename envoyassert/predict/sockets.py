@@ -27,6 +27,10 @@ class SocketOption:
     phase: str
 
 
+#: What an IPv6 socket is given first that takes no IPv4.
+ONLY_V6 = SocketOption("IPPROTO_IPV6", "IPV6_V6ONLY", 1, "before_bind")
+
+
 @frozen
 class SocketSet:
     """The sockets of one address.

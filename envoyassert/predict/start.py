@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from envoyassert.predict.conflicts import conflicts_within, one_conflicts
+from envoyassert.predict.conflicts import conflicts_within, is_never_bound, one_conflicts
 from envoyassert.predict.deciding import INTERNAL, REVERSE_TUNNEL, has_extension
 from envoyassert.predict.listener import LEVEL, file_of, held, sets_of, takes_one_worker
 from envoyassert.predict.options import v6only
@@ -122,7 +122,6 @@ def predict_start(
 
 
 _WHETHER_TAKEN = "it is not known whether the kernel takes the option "
-_ONLY_V6 = SocketOption("IPPROTO_IPV6", "IPV6_V6ONLY", 1, "before_bind")
 
 
 class _Start:
@@ -223,7 +222,7 @@ class _Start:
         for one in sets:
             if one in within or any(map(one_conflicts(one), (*self._admin, *udp))):
                 yield f"cannot bind '{text_of(one.address)}': Address already in use"
-            if one.address.unmapped != one.address and (_ONLY_V6 in one.options):
+            if is_never_bound(one):
                 yield f"cannot bind '{text_of(one.address)}': Invalid argument"
             early = [option for option in one.options if option.phase != "listening"]
             flags = (proto_flag(listener, field) for field in ("transparent", "freebind"))

@@ -261,6 +261,16 @@ REFUSALS: dict[str, tuple[Any, Any, str]] = {
         path("@name", freebind=True),
         "cannot bind '@name': Address already in use",
     ),
+    "a mapped address for IPv6 alone": (
+        tcp(),
+        {**tcp(), **at(10000, "::ffff:127.0.0.1")},
+        "cannot bind '[::ffff:127.0.0.1]:10000': Invalid argument",
+    ),
+    "a mapped address for IPv6 alone, on port 0": (
+        tcp(),
+        {**tcp(), **at(0, "::ffff:127.0.0.1")},
+        "cannot bind '[::ffff:127.0.0.1]:0': Invalid argument",
+    ),
     "no filter chains": (
         tcp(),
         tcp(filter_chains=[]),

@@ -93,6 +93,10 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
         [tcp(place=at("::ffff:127.0.0.1"))],
         "cannot bind '[::ffff:127.0.0.1]:10000': Invalid argument",
     ),
+    "a mapped address for IPv6 alone, on port 0": (
+        [tcp(place=at("::ffff:127.0.0.1", 0))],
+        "cannot bind '[::ffff:127.0.0.1]:0': Invalid argument",
+    ),
     "no filter chain": (
         [tcp(filter_chains=[])],
         "error adding listener '127.0.0.1:10000': no filter chains specified",

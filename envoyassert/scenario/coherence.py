@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from envoyassert.errors import Problem
+from envoyassert.scenario.axes import KNOWN_AXES, is_axis
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.listeners import items_of
 from envoyassert.scenario.phases import phase_problems, process_problems
@@ -130,6 +131,14 @@ def _matrix(document: Document) -> Iterator[Problem]:
                 f"an axis cannot be called `{axis}`: in `when` that is the version of Envoy",
                 "vary `version`, or take another name",
             )
+        elif isinstance(values, list) and not is_axis(axis, values):
+            yield document.problem(
+                ("matrix", axis),
+                f"`{axis}` is neither a plain field of `envoy` nor one of a listener",
+                did_you_mean(axis, KNOWN_AXES)
+                or "write the path from the top of the config: "
+                f"static_resources.listeners.*.{axis}",
+            )
         seen: set[str] = set()
         for index, value in enumerate(items_of(values)):
             text = _text(value)
@@ -152,8 +161,7 @@ def _when(document: Document) -> Iterator[Problem]:
                 yield document.problem(
                     place,
                     f"`when` asks for `{axis}`, which is not an axis of the matrix",
-                    did_you_mean(axis, matrix)
-                    or (f"the axes: {', '.join(matrix)}" if matrix else "there is no matrix"),
+                    _axis_meant(axis, matrix),
                 )
                 continue
             if not isinstance(matrix[axis], (list, dict)):
@@ -167,6 +175,17 @@ def _when(document: Document) -> Iterator[Problem]:
                         f"its values: {', '.join(possible)}",
                         at_value=True,
                     )
+
+
+def _axis_meant(axis: str, matrix: dict[str, Any]) -> str:
+    """Return what to write for an axis that the matrix has not: one that it has, or there."""
+    if not matrix:
+        return "there is no matrix"
+    known = [name for name, values in matrix.items() if is_axis(name, values)]
+    meant = closest(axis, [name for name in matrix if name not in known])
+    if meant is not None and axis in KNOWN_AXES:
+        return f"the matrix has `{meant}`: write `{axis}` there"
+    return did_you_mean(axis, known) or f"the axes: {', '.join(matrix)}"
 
 
 def _arguments(document: Document) -> Iterator[Problem]:

@@ -12,10 +12,10 @@ from envoyassert.durations import parse_duration
 from envoyassert.errors import Problem, ScenarioError
 from envoyassert.naming import ListenerRecord
 from envoyassert.scenario.absent import longest_wait_s
+from envoyassert.scenario.axes import ENVOY_AXES, KNOWN_AXES, SOURCES
 from envoyassert.scenario.complaint import problems_of
 from envoyassert.scenario.conditional import ENVOY_CONDITION
 from envoyassert.scenario.listeners import (
-    SCALAR_FIELDS,
     admin_address,
     configured_listeners,
     discovers_listeners,
@@ -33,10 +33,6 @@ from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.shown import shown
 from envoyassert.words.registry import Expectation
 
-#: Which Envoy is run; a scenario names at most one of them.
-SOURCES = ("version", "image", "binary")
-#: Fields of `envoy` that may be axes.
-ENVOY_AXES = (*SOURCES, "pull", "concurrency", "deadline")
 #: How long an Envoy that waits for no server may take to become ready.
 DEADLINE_S = 10.0
 #: More runs than this of one scenario are a mistake.
@@ -161,7 +157,7 @@ class _Expansion:
 
     def _check(self, axis: _Axis) -> None:
         if axis.overlays is not None:
-            if axis.name in (*ENVOY_AXES, *SCALAR_FIELDS):
+            if axis.name in KNOWN_AXES:
                 self._complain(
                     ("matrix", axis.name),
                     f"`{axis.name}` takes a list of values, not overlays",
@@ -169,14 +165,6 @@ class _Expansion:
                 )
         elif axis.name in ENVOY_AXES:
             self._check_envoy_axis(axis)
-        elif "." not in axis.name and axis.name not in SCALAR_FIELDS:
-            self._complain(
-                ("matrix", axis.name),
-                f"`{axis.name}` is neither a plain field of `envoy` nor one of a listener",
-                did_you_mean(axis.name, (*ENVOY_AXES, *SCALAR_FIELDS))
-                or "write the path from the top of the config: "
-                f"static_resources.listeners.*.{axis.name}",
-            )
 
     def _check_envoy_axis(self, axis: _Axis) -> None:
         envoy = self.loaded.scenario.envoy
@@ -401,4 +389,4 @@ def _faults_of_field(name: str, value: object, loaded: LoadedScenario) -> list[P
     return []
 
 
-__all__ = ["ENVOY_AXES", "SOURCES", "EnvoyChoice", "RunPlan", "expand"]
+__all__ = ["EnvoyChoice", "RunPlan", "expand"]

@@ -351,7 +351,9 @@ def test_axis_with_a_known_name_takes_no_overlays() -> None:
 
 
 def test_field_that_is_not_known_needs_a_path() -> None:
-    assert problem(scenario("{brand_new_field: [true]}")) == (
+    with pytest.raises(ScenarioError) as caught:
+        scenario("{brand_new_field: [true]}")
+    assert str(caught.value) == (
         "s.yaml:2:10: error: `brand_new_field` is neither a plain field of `envoy` nor one of a"
         " listener (write the path from the top of the config:"
         " static_resources.listeners.*.brand_new_field)"

@@ -277,6 +277,7 @@ BEYOND = (
     "no step is called",
     "no step before this one",
     "an axis cannot be called",
+    "is neither a plain field of",
     "no step starts an Envoy",
     "whose attempts are meant",
     "there is a phase",

@@ -21,10 +21,9 @@ from envoyassert.errors import EnvoyAssertError, Problem
 from envoyassert.graph.fold import fold
 from envoyassert.judge.judge import judge
 from envoyassert.outcomes import ExpectationFailed, TraceInconclusive, raise_unless_passed
-from envoyassert.scenario.complaint import Complaint, complaints_of
+from envoyassert.scenario.complaint import Complaint, complaints_of, meant_by
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.selector import Selector
-from envoyassert.scenario.vocabulary import did_you_mean
 from envoyassert.trace import Trace
 from envoyassert.words.listener import ListenerExpectation
 from envoyassert.words.registry import Expectation
@@ -91,7 +90,7 @@ def assert_listener(
             Complaint(
                 (key,),
                 f"`{key}` is not a key of assert_listener()",
-                f"{did_you_mean(key, _LISTENER_FIELDS)} {listed}".strip(),
+                f"{meant_by(key, _LISTENER_FIELDS)} {listed}".strip(),
             )
             for key in unknown
         )
@@ -210,7 +209,7 @@ def parse_expectation(data: dict[str, Any]) -> Conditional:
     try:
         expectation = _EXPECTATION.validate_python(data)
     except ValidationError as error:
-        raise _invalid(complaints_of(error)) from None
+        raise _invalid(complaints_of(error, data)) from None
     assert isinstance(expectation, Conditional)
     return expectation
 

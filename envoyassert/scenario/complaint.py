@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 import typing
+from collections.abc import Collection
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -14,9 +15,17 @@ from envoyassert.errors import Problem
 from envoyassert.scenario.conditional import Conditional
 from envoyassert.scenario.grammar import FORM, Later, Model
 from envoyassert.scenario.model import Scenario
+from envoyassert.scenario.selector import Selector, selector_meant
 from envoyassert.scenario.source import Document, Path
-from envoyassert.scenario.vocabulary import MEANING, WORDS_IN, closest, did_you_mean
+from envoyassert.scenario.vocabulary import (
+    CALL_ARGUMENTS,
+    MEANING,
+    WORDS_IN,
+    closest,
+    did_you_mean,
+)
 from envoyassert.steps.registry import KINDS
+from envoyassert.words.listener import WORDS as OF_LISTENER
 from envoyassert.words.registry import SUBJECTS
 
 _KINDS = {
@@ -52,14 +61,19 @@ def problems_of(error: ValidationError, document: Document) -> list[Problem]:
     """Return the problems that a failed validation stands for, in no particular order."""
     return [
         document.problem(path, message, remedy, at_value=at_value)
-        for path, message, remedy, at_value in complaints_of(error)
+        for path, message, remedy, at_value in complaints_of(error, document.data)
     ]
 
 
-def complaints_of(error: ValidationError) -> list[Complaint]:
-    """Return the faults that a failed validation stands for, in no particular order."""
+def complaints_of(error: ValidationError, data: object = None) -> list[Complaint]:
+    """Return the faults that a failed validation stands for, in no particular order.
+
+    Args:
+        error: the failed validation.
+        data: what was validated, if it is known.
+    """
     faults = [dict(fault) for fault in error.errors(include_url=False)]
-    return [_complaint(fault) for fault in faults if not _follows(fault)]
+    return [_complaint(fault, data) for fault in faults if not _follows(fault)]
 
 
 def _follows(fault: dict[str, Any]) -> bool:
@@ -71,7 +85,7 @@ def _follows(fault: dict[str, Any]) -> bool:
     return given >= least
 
 
-def _complaint(fault: dict[str, Any]) -> Complaint:
+def _complaint(fault: dict[str, Any], data: object) -> Complaint:
     location: tuple[str | int, ...] = fault["loc"]
     path = tuple(part for part in location if not str(part).startswith(FORM) and part != "[key]")
     kind: str = fault["type"]
@@ -82,7 +96,7 @@ def _complaint(fault: dict[str, Any]) -> Complaint:
         remedy = f"add `{path[-1]}: …`"
         return Complaint(path[:-1], f"`{path[-1]}` is missing{_inside(path)}", remedy)
     if kind == "extra_forbidden":
-        return Complaint(path, *_unknown_key(location, path))
+        return Complaint(path, *_unknown_key(location, path, data))
     if kind == "word":
         key = context["key"]
         place = path if key is None else (*path, key)
@@ -97,6 +111,7 @@ def _complaint(fault: dict[str, Any]) -> Complaint:
     must, given, remedy = _must(kind, fault, context, value)
     if "[key]" in location:
         return Complaint(path, f"the key {_shown(value)} must be {must}", remedy)
+    remedy = remedy or _in_form(kind, location, name, value)
     given = f", not {given}" if given else ""
     return Complaint(path, f"{name} must be {must}{given}", remedy, at_value=True)
 
@@ -145,7 +160,49 @@ def _either(words: list[str]) -> str:
     return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
 
 
-def _unknown_key(location: tuple[str | int, ...], path: Path) -> tuple[str, str]:
+def _in_form(kind: str, location: tuple[str | int, ...], name: str, value: Any) -> str:
+    """Return how a value is written where a mapping or a list must be, "" if that is not known."""
+    key = name.strip("`")
+    is_plain = _plain(value) or isinstance(value, str)
+    if kind == "tuple_type" and is_plain:
+        return f"write a list: `{key}: [{_yaml(value)}, …]`"
+    if kind == "dict_type" and isinstance(value, str):
+        return f"write `{key}: {{{_yaml(value)}: …}}`"
+    if kind not in ("model_type", "model_attributes_type") or not isinstance(location[-1], str):
+        return ""
+    model = _model_at(location)
+    if issubclass(model, Selector):
+        meant = selector_meant(value)
+        members = [", ".join(f"{word}: {_yaml(one)}" for word, one in meant.items())] * bool(meant)
+    elif isinstance(value, str) and value in model.model_fields:
+        members = [f"{value}: …"]
+    else:
+        takes = [word for word in model.model_fields if is_plain and _takes(model, word, value)]
+        members = [f"{word}: {_yaml(value)}" for word in takes]
+    if len(members) == 1:
+        return f"write `{key}: {{{members[0]}}}`"
+    return f"its keys: {', '.join(model.model_fields)}"
+
+
+def _takes(model: type[BaseModel], key: str, value: object) -> bool:
+    """Whether a model is valid with this one key."""
+    try:
+        model.model_validate({key: value})
+    except ValidationError:
+        return False
+    return True
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    # What YAML reads as something else within braces is quoted.
+    needs = re.search(r"[,\[\]{}#&*!|>'\"%@`]|: |:$|^[-?:]|^$|\s", text)
+    return f'"{text}"' if needs and isinstance(value, str) else text
+
+
+def _unknown_key(location: tuple[str | int, ...], path: Path, data: object) -> tuple[str, str]:
     key = str(path[-1])
     model = _model_at(location[:-1])
     known = list(model.model_fields)
@@ -158,13 +215,75 @@ def _unknown_key(location: tuple[str | int, ...], path: Path) -> tuple[str, str]
                 f"begin another item: `- {key}: …`",
             )
         parent = f"an expectation about `{subject}`"
-    remedy = did_you_mean(key, known)
-    if not remedy:
-        owners = _owners(key, model)
-        if owners:
-            remedy = f"it is a key of {_list_of(owners)};"
+    # A key that is there already is not meant by another.
+    free = [name for name in known if name not in _members(data, path[:-1])]
+    remedy = meant_by(key, free) or _elsewhere(key, location)
+    if issubclass(model, Conditional) and key in CALL_ARGUMENTS:
+        remedy = f"{remedy} {_counts(key)};".strip()
     listed = f"keys: {', '.join(known)}"
     return f"`{key}` is not a key of {parent}", f"{remedy} {listed}" if remedy else listed
+
+
+def meant_by(key: str, known: Collection[str]) -> str:
+    """Return `did you mean …?` of a key that is not known, "" if nothing is close.
+
+    Args:
+        key: what was written.
+        known: what may be written there; the words of a listener have other names too.
+    """
+    word = next((name for name in known if _is_called(name, key)), None)
+    if word is None:
+        return did_you_mean(key, known)
+    return f"did you mean `{word}`, as in `{_example(word, key)}`?"
+
+
+def _members(data: object, path: Path) -> Collection[str]:
+    """Return the keys of the mapping at a path of data, none if there is none."""
+    for part in path:
+        if isinstance(data, dict):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+    return data if isinstance(data, dict) else ()
+
+
+def _is_called(word: str, key: str) -> bool:
+    """Whether someone may write a key who means a word of a listener."""
+    return word in OF_LISTENER and key in OF_LISTENER[word].also_called
+
+
+def _example(word: str, key: str) -> str:
+    """Return an example of a word of a listener, with a key as its value if it may have that."""
+    known = OF_LISTENER[word]
+    return f"{word}: {key}" if key in typing.get_args(known.form) else known.example.members
+
+
+def _counts(call: str) -> str:
+    return f"an item `- calls: {{call: {call}, times: 0}}` counts calls"
+
+
+#: What else chooses what a key would say.
+_CHOSEN = {"launcher": "; `envoyassert run --launcher` chooses one"}
+
+
+def _elsewhere(key: str, location: tuple[str | int, ...]) -> str:
+    """Return where a key belongs that is none of this model: below it, or around it; "" if none."""
+    model = _model_at(location[:-1])
+    for end in range(len(location) - 1, -1, -1):
+        around = _model_at(location[:end])
+        if around is not model and key in around.model_fields:
+            names = [one for one in location[:end] if isinstance(one, str) and one[:1] != FORM]
+            whose = f"`{names[-1]}`" if names else "a scenario"
+            whose = "an expectation" if issubclass(around, Conditional) else whose
+            return f"it is a key of {whose}: indent it less;"
+        owners = _owners(key, around)
+        if len(owners) == 1 and around is Scenario:
+            owner = owners[0].strip("`")
+            written = f"write `{owner}: {{{key}: …}}`{_CHOSEN.get(key, '')}"
+            return f"it is a key of {owners[0]}: {written};"
+        if owners:
+            return f"it is a key of {_list_of(owners)};"
+    return ""
 
 
 def _list_of(words: list[str]) -> str:
@@ -187,18 +306,37 @@ def _keys_of_members(model: type[BaseModel]) -> dict[str, set[str]]:
 
 def _no_subject(value: Any, message: str) -> tuple[str, str]:
     if not isinstance(value, dict):
-        return f"an expectation must be a mapping, not {_shown(value)}", f"begin with {_subjects()}"
+        said = str(value)
+        begin = f"write `- {said}: …`" if said in SUBJECTS else f"begin with {_subjects()}"
+        return f"an expectation must be a mapping, not {_shown(value)}", begin
     for key in value:
+        wrong = f"`{key}` is not what an expectation can be about"
+        word = next((one for one in OF_LISTENER if key == one or _is_called(one, key)), None)
+        counts = _counts(key) if key in CALL_ARGUMENTS else ""
+        if word is not None:
+            way = "path" if _is_of_unix(word) else "port"
+            written = f"write `- {{listener: {{{way}: …}}, {_example(word, key)}}}`"
+            return wrong, "; ".join([written, *([counts] if counts else [])])
         meant = closest(key, SUBJECTS, cutoff=0.7)
         if meant is not None:
-            return f"`{key}` is not what an expectation can be about", f"did you mean `{meant}`?"
+            return wrong, f"did you mean `{meant}`?"
+        if counts:
+            return wrong, counts
     return message, "begin the item with it: `- listener: {port: …}`"
+
+
+def _is_of_unix(word: str) -> bool:
+    """Whether a word says nothing of a listener that has a port."""
+    misfit = OF_LISTENER[word].misfit
+    return misfit is not None and bool(misfit(Selector(port=1)))
 
 
 def _no_kind(value: Any, message: str) -> tuple[str, str]:
     kinds = ", ".join(f"`{kind}`" for kind in KINDS)
     if not isinstance(value, dict):
-        return f"a step must be a mapping, not {_shown(value)}", f"begin with {kinds}"
+        said = closest(str(value), KINDS, cutoff=0.7)
+        begin = f"write `- {said}: …`" if said is not None else f"begin with {kinds}"
+        return f"a step must be a mapping, not {_shown(value)}", begin
     for key in value:
         meant = closest(key, KINDS, cutoff=0.7)
         if meant is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Annotated, Literal
@@ -127,6 +128,29 @@ class Selector(Model):
             return f"port {self.port}"
         words = {"name": "listener"}
         return ", ".join(f"{words.get(key, key)} {value}" for key, value in given.items())
+
+
+_HOST_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|\*?):([0-9]+)")
+
+
+def selector_meant(value: object) -> dict[str, object]:
+    """Return the members of a selector that a plain value is likely short for; {} if there is none.
+
+    Args:
+        value: a port, a name, `0.0.0.0:8080`, `/run/envoy.sock`, `@abstract`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return {}
+    if isinstance(value, int) or value.isdecimal():
+        return {"port": int(value)}
+    if value[:1] == "$":
+        return {"port": value}
+    if found := _HOST_AND_PORT.fullmatch(value):
+        host = found[1] or found[2]
+        return {**({"address": host} if host else {}), "port": int(found[3])}
+    if value[:1] in ("/", "@"):
+        return {"path": value} if value[0] == "/" else {"abstract": value[1:]}
+    return {"name": value}
 
 
 def selected_names(model: object) -> Iterator[tuple[tuple[str | int, ...], str]]:

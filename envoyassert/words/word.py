@@ -214,6 +214,7 @@ class ListenerWord:
     Args:
         name: the word.
         form: the type of its value.
+        also_called: what someone may write instead of it, for a suggestion.
         description: what it says, as the reference shows it.
         judge: judges the value on a listener; is given the word as well.
         example: its example.
@@ -236,6 +237,7 @@ class ListenerWord:
     description: str
     judge: Callable[[Target, str, Any], Iterator[Finding]]
     example: Example
+    also_called: Sequence[str] = ()
     parts: Sequence[Part] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
     done: bool = False

@@ -56,6 +56,7 @@ WORD = ListenerWord(
     judge=_bound,
     vacuous=_vacuous,
     example=Example("bound: {times: 1, by: main}", "shared", "reuse", during=True),
+    also_called=("bind", "binds", "binding"),
     parts=(
         Part(
             Bound,

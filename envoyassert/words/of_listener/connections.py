@@ -302,6 +302,7 @@ WORD = ListenerWord(
         "twenty_connections",
         "one_worker_accepts_all",
     ),
+    also_called=("accept", "accepts", "accepted", "accepted_by", "clients"),
     parts=(
         Part(
             Connections,

@@ -28,6 +28,7 @@ WORD = ListenerWord(
     judge=_descriptors,
     vacuous=any_is_right,
     example=Example("descriptors: workers", "shared", "dup_closed"),
+    also_called=("descriptor", "fd", "fds"),
     parts=(
         Part(
             DescriptorTally,

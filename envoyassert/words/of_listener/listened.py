@@ -50,6 +50,7 @@ WORD = ListenerWord(
     judge=_listened,
     serves=lambda value: value.by,
     example=Example("listened: {by: workers, via: dup}", "shared", "reuse"),
+    also_called=("listen", "listens", "listening", "listens_on"),
     parts=(
         Part(
             Listened,

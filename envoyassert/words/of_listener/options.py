@@ -333,6 +333,7 @@ WORD = ListenerWord(
     judge=_options,
     limits={"min_length": 1},
     example=Example("options: {SO_REUSEPORT: absent, SO_REUSEADDR: 1}", "shared", "reuse"),
+    also_called=("option", "socket_options", "socket_option", "setsockopt", "sockopts"),
     parts=(
         Part(
             Option,

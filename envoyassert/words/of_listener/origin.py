@@ -91,6 +91,7 @@ WORD = ListenerWord(
     description="Where the sockets that are served come from.",
     judge=judge_origin,
     example=Example("origin: {created: 1, inherited: none}", "shared", "handed_over"),
+    also_called=("inherited",),
     parts=(
         Part(
             Origin,

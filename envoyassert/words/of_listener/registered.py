@@ -160,6 +160,7 @@ WORD = ListenerWord(
     description="How they stand in the epolls of the threads that serve them.",
     judge=judge_registered,
     example=Example("registered: [EPOLLIN]", "level", "edge"),
+    also_called=("epoll", "epoll_ctl"),
     parts=(
         Part(
             Registered,

@@ -72,6 +72,7 @@ WORD = ListenerWord(
     judge=_served_by,
     serves=str,
     example=Example("served_by: workers", "shared", "one_worker_left"),
+    also_called=("serve", "serves", "served", "serving"),
     tries={"served_by": _servers},
     of_state=every_answer,
 )

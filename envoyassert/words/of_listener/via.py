@@ -83,6 +83,7 @@ WORD = ListenerWord(
     description="How the serving descriptors relate.",
     judge=_via,
     example=Example("via: reuse_port", "reuse", "shared"),
+    also_called=("dup", "dups", "reuse_port", "reuseport", "shared_fd"),
     tries={"via": shapes},
     config=field_of_shape,
 )

@@ -298,7 +298,7 @@ def test_markdown_may_go_to_a_file_too(cli, files):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--transition", "push", "--format", "html"], "--transition has no page"),
+        (["--transition", "push", "--format", "html"], "html has nothing of --transition"),
         (["--model", "-o", "plan.html"], "name a format that draws"),
     ],
 )

@@ -327,7 +327,7 @@ class ProcessEnvoy(NamespacedEnvoy):
                 self._process.terminate()
                 end = self.exited(deadline_s)
                 forced = end is None
-            if tracer is not None:
+            if tracer is not None and end is not None:
                 wait_readable(tracer, STOP_DEADLINE_S)  # it has the end of its log to write
         finally:
             if tracer is not None:

@@ -249,6 +249,16 @@ def test_stop_of_a_stopped_process_is_forced(launcher, make_spec):
         assert end.signal == signal.SIGKILL
 
 
+def test_stop_of_a_stopped_process_waits_for_no_tracer(launcher, make_spec, monkeypatch):
+    # The tracer ends when Envoy does: a wait for it before that would be for nothing.
+    monkeypatch.setattr("envoyassert.launch.process.STOP_DEADLINE_S", 600.0)
+    tracer = (shutil.which("strace"), "-D", "-f", "-e", "trace=listen", "-o", "/dev/null")
+    with launcher.start(make_spec(tracer=tracer)) as envoy:
+        assert envoy.wait_ready().live
+        os.kill(envoy.pid, signal.SIGSTOP)
+        assert envoy.stop(deadline_s=0.2).forced
+
+
 def test_stop_twice_answers_the_same(launcher, make_spec):
     envoy = launcher.start(make_spec())
     assert envoy.wait_ready().live

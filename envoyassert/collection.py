@@ -71,12 +71,13 @@ def collection_paused(*, cycles: bool = False) -> Iterator[None]:
     if enabled and cycles:
         _left.collect()
     gc.disable()
+    before = gc.get_count()[0]
     try:
         yield
     finally:
         if enabled:
             if cycles:
-                _left.leave(gc.get_count()[0])
+                _left.leave(gc.get_count()[0] - before)
             # What another library has frozen stays so.
             if not _frozen:
                 gc.freeze()

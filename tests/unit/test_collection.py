@@ -18,12 +18,17 @@ from envoyassert.trace import Trace
 
 @pytest.fixture(autouse=True)
 def _as_at_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Collect, and have nothing frozen: a command that ran here may have changed that."""
+    """Collect as Python does by default, and have nothing frozen; then all is as it was."""
+    frozen, thresholds = gc.get_freeze_count() > 0, gc.get_threshold()
     gc.unfreeze()
     monkeypatch.setattr(collection, "_frozen", collection._Frozen())
+    gc.set_threshold(700, 10, 10)
     gc.enable()
     yield
     gc.enable()
+    gc.set_threshold(*thresholds)
+    if frozen:
+        gc.freeze()
 
 
 def test_collection_goes_on_after_an_error() -> None:
@@ -112,6 +117,21 @@ def test_graphs_that_no_one_has_any_more_do_not_pile_up(monkeypatch: pytest.Monk
     assert made > 10_000
     assert generations == [2]  # when the fourth began: three were left
     assert [ref() is not None for ref in graphs] == [False] * 3 + [True] * 3
+
+
+def test_what_was_made_before_a_pause_is_not_left_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "MOST_LEFT", 1000)
+    gc.set_threshold(1_000_000)
+    gc.collect()
+    kept: list[list[int]] = [[] for _ in range(5000)]
+
+    with _searches() as generations:
+        for _ in range(2):
+            with collection_paused(cycles=True):
+                pass
+
+    assert len(kept) == 5000
+    assert generations == []
 
 
 @pytest.mark.parametrize("before", [1, 2])

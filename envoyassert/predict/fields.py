@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from envoyassert.predict.effects import Why
@@ -92,11 +93,14 @@ def normal(message: Any) -> Any:
     """Return a message as data with the names that protos have, without what is null."""
     if isinstance(message, Mapping):
         return {
-            _SNAKE.sub(lambda found: f"_{found[1].lower()}", str(key)): normal(value)
-            for key, value in message.items()
-            if value is not None
+            _snake(str(key)): normal(value) for key, value in message.items() if value is not None
         }
     return [normal(value) for value in message] if isinstance(message, list) else message
+
+
+@lru_cache(4096)
+def _snake(name: str) -> str:
+    return _SNAKE.sub(lambda found: f"_{found[1].lower()}", name)
 
 
 def is_same_message(old: Any, new: Any) -> bool:

@@ -19,6 +19,7 @@ from envoyassert.versions import satisfies
 
 #: Bounds that no version meets.
 NEVER = "<0"
+_UNKNOWN = Since(NEVER)
 
 
 @dataclass(eq=False, repr=False)
@@ -76,7 +77,7 @@ def fields_apart(message: object, shape: Shape) -> tuple[str, ...]:
     if not isinstance(message, dict) or not isinstance(shape, Mapping):
         return ()
     names = [proto_name(str(key)) for key in message]
-    known = [name for name in names if not isinstance(shape.get(name, Since(NEVER)), Since)]
+    known = [name for name in names if not isinstance(shape.get(name, _UNKNOWN), Since)]
     return tuple(name for name in names if name not in known and not name.startswith("@"))
 
 
@@ -123,14 +124,16 @@ class _Reader:
             if name.startswith("@"):
                 found[key] = member
                 continue
-            inner = shape.get(name, Since(NEVER))
-            if isinstance(inner, Since) and not self._knows(inner.versions):
-                continue
-            found[key] = self.read(member, inner, f"{path}.{name}".lstrip("."))
-        names = [proto_name(str(key)) for key, member in found.items() if member is not None]
-        kinds = [name for name in names if name in ONE_OF]
-        if (shape is ADDRESS or shape is OPTION) and len(kinds) > 1:
-            raise _refused(path, f"has {' and '.join(kinds)}")
+            inner = shape.get(name, _UNKNOWN)
+            if inner is None:
+                found[key] = member
+            elif not isinstance(inner, Since) or self._knows(inner.versions):
+                found[key] = self.read(member, inner, f"{path}.{name}".lstrip("."))
+        if shape is ADDRESS or shape is OPTION:
+            names = [proto_name(str(key)) for key, member in found.items() if member is not None]
+            kinds = [name for name in names if name in ONE_OF]
+            if len(kinds) > 1:
+                raise _refused(path, f"has {' and '.join(kinds)}")
         return found
 
     def _knows(self, versions: str) -> bool:

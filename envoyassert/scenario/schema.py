@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,12 @@ def schema_text() -> str:
     return json.dumps(scenario_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
+@cache
 def scenario_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a scenario file."""
+    """Return the JSON Schema (draft 2020-12) of a scenario file.
+
+    It is made once: do not change it.
+    """
     schema = Scenario.model_json_schema()
     for step in (_without_noise, _with_any_of, _with_closed_patterns, _with_named_calls):
         schema = _everywhere(schema, step)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -599,6 +601,11 @@ def explored(monkeypatch, capsys):
         monkeypatch.setattr("envoyassert.explore.trial.try_case", attempt)
         monkeypatch.setattr("envoyassert.probe.Probe.load", contextlib.nullcontext)
         monkeypatch.setattr("envoyassert.launch.sweep.sweep", lambda: None)
+        # However slow the machine is, so many cases are tried.
+        asked = itertools.count()
+        clock = SimpleNamespace(monotonic=lambda: 0.1 * next(asked))
+        for module in ("cli.explore", "explore.search"):
+            monkeypatch.setattr(f"envoyassert.{module}.time", clock)
         return run_cli(capsys, "explore", "--minutes", "0.03", "--seed", "1", *arguments)
 
     return run

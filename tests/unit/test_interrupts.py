@@ -111,17 +111,17 @@ def reading_plan(tmp_path, *before: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_handler(pid: int) -> None:
+def wait_for_handler(pid: int, number: signal.Signals) -> None:
     deadline_s = time.monotonic() + 30
-    while not handles_signal(pid, signal.SIGTERM):
-        assert time.monotonic() < deadline_s, "no handler of SIGTERM was set"
+    while not handles_signal(pid, number):
+        assert time.monotonic() < deadline_s, f"no handler of {number.name} was set"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", ENDING)
 def test_command_that_reads_is_interrupted(tmp_path, number):
     running = reading_plan(tmp_path)
-    wait_for_handler(running.pid)
+    wait_for_handler(running.pid, number)
     running.send_signal(number)
     out, err = running.communicate(timeout=30)
     assert (running.returncode, out, err.split()) == (2, "", ["interrupted"])
@@ -130,7 +130,7 @@ def test_command_that_reads_is_interrupted(tmp_path, number):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_command_under_nohup_goes_on(tmp_path):
     running = reading_plan(tmp_path, "nohup")
-    wait_for_handler(running.pid)
+    wait_for_handler(running.pid, signal.SIGTERM)
     assert not handles_signal(running.pid, signal.SIGHUP)
     running.send_signal(signal.SIGHUP)
     out, err = running.communicate("static_resources: {}\n", timeout=30)

@@ -80,12 +80,11 @@ def ask(
         LaunchError: the executable is none, or the user may not execute it.
         OSError: it cannot be read or executed.
     """
-    mark = f"{MARK}={secrets.token_hex(8)}"
+    mark = secrets.token_hex(8)
     with ExitStack() as undo:
         output = os.memfd_create("envoyassert-answer")
         undo.callback(os.close, output)
-        env = dict([mark.split("=")])
-        command = undo.enter_context(_as_ordinary_user(binary, arguments, env, directory))
+        command = undo.enter_context(_as_ordinary_user(binary, arguments, {MARK: mark}, directory))
         lifeline = undo.enter_context(closing(Lifeline()))
         with interrupts_held():
             process = undo.enter_context(
@@ -100,7 +99,7 @@ def ask(
                     start_new_session=True,
                 )
             )
-            undo.callback(end_marked, [mark], STOP_DEADLINE_S)
+            undo.callback(end_marked, [f"{MARK}={mark}"], STOP_DEADLINE_S)
             # Just after the fork it has no mark. Closing the lifeline ends the rest of its group.
             undo.callback(process.kill)
             lifeline.hold(process.pid)
